@@ -22,13 +22,10 @@ struct GemmS8Weights {
 
 struct PackedGemmS8 {
   AlignedBuffer storage;
-  std::vector<GemmS8Block> blocks;
-  std::vector<GemmS8Segment> segments;
+  std::vector<GemmS8Block> blocks;  // point into storage, which moving keeps in place
+  int64_t steps = 0;                // dword steps of all blocks, wide ones included
+  int64_t wide_steps = 0;           // those that need vpmaddwd: about 1.25 times the cost of a step
 };
-
-// Share of (k4 step, nr block) pairs with a pair of weights that could saturate vpmaddubsw or does
-// not fit s8; what select needs to choose between the maddubs and the madd16 path.
-float gemm_s8_extra_share(const GemmS8Weights& weights, int nr);
 
 PackedGemmS8 pack_gemm_s8(const GemmS8Kernel& kernel, const GemmS8Weights& weights);
 
