@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bindings/bind_base.h"
+
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
+
+#include "base/checked.h"
+#include "base/crc32.h"
+#include "base/error.h"
+#include "base/guard_buffer.h"
+#include "base/isa.h"
+#include "base/parallel.h"
+
+namespace py = pybind11;
+
+namespace octavo {
+namespace {
+
+// nullptr for a broken invariant, which is a RuntimeError: no caller is meant to handle it.
+const char* error_class(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kFormat: return "FormatError";
+    case ErrorCode::kUnsupported: return "UnsupportedError";
+    case ErrorCode::kShape: return "ShapeError";
+    case ErrorCode::kLimit: return "LimitError";
+    case ErrorCode::kIsa: return "IsaError";
+    case ErrorCode::kInvalidArgument: return "InvalidArgumentError";
+    case ErrorCode::kInternal: break;
+  }
+  return nullptr;
+}
+
+void raise_python(const Error& error) {
+  const char* name = error_class(error.code());
+  if (name == nullptr) {
+    py::set_error(PyExc_RuntimeError, error.what());
+    return;
+  }
+  py::set_error(py::module_::import("octavo.errors").attr(name), error.what());
+}
+
+Isa isa_argument(const std::string& name) {
+  Isa isa;
+  if (!parse_isa(name.c_str(), &isa)) {
+    fail(ErrorCode::kIsa, "unknown ISA '%s'; octavo.cpu_info() lists the names", name.c_str());
+  }
+  return isa;
+}
+
+py::list isa_list() {
+  py::list rows;
+  for (int i = 0; i < kIsaCount; ++i) {
+    const Isa isa = static_cast<Isa>(i);
+    py::dict row;
+    row["name"] = isa_name(isa);
+    row["built"] = isa_built(isa);
+    row["supported"] = isa_supported(isa);
+    rows.append(row);
+  }
+  return rows;
+}
+
+py::dict cpu_info() {
+  const CpuCaches caches = cpu_caches();
+  py::dict info;
+  info["brand"] = cpu_brand();
+  info["cpus"] = available_cpus();
+  info["l1d"] = caches.l1d;
+  info["l2"] = caches.l2;
+  info["l3"] = caches.l3;
+  info["best_isa"] = isa_name(best_isa());
+  info["emulated"] = isa_emulated();
+  return info;
+}
+
+uint32_t crc32_of(const py::buffer& data, uint32_t crc) {
+  const py::buffer_info info = data.request();
+  if (!PyBuffer_IsContiguous(info.view(), 'C')) {
+    fail(ErrorCode::kInvalidArgument, "crc32: the buffer is not contiguous");
+  }
+  const size_t bytes = checked_mul_size(static_cast<size_t>(info.size),
+                                        static_cast<size_t>(info.itemsize));
+  py::gil_scoped_release nogil;
+  return crc32(info.ptr, bytes, crc);
+}
+
+// The slices that parallel_for really ran, by worker; a worker without a slice is left out.
+std::vector<std::tuple<int, int64_t, int64_t>> parallel_slices(int threads, int64_t tasks) {
+  std::vector<TaskSlice> seen(static_cast<size_t>(threads > 0 ? threads : 1), TaskSlice{0, 0});
+  {
+    py::gil_scoped_release nogil;
+    parallel_for(threads, tasks, [&](int64_t begin, int64_t end, int worker) {
+      seen[static_cast<size_t>(worker)] = {begin, end};
+    });
+  }
+  std::vector<std::tuple<int, int64_t, int64_t>> slices;
+  for (size_t w = 0; w < seen.size(); ++w) {
+    if (seen[w].end > seen[w].begin) {
+      slices.emplace_back(static_cast<int>(w), seen[w].begin, seen[w].end);
+    }
+  }
+  return slices;
+}
+
+// Sum of 0..tasks-1, `repeat` times, each task through a nested parallel_for of its own.
+int64_t parallel_sum(int threads, int64_t tasks, int repeat) {
+  py::gil_scoped_release nogil;
+  int64_t total = 0;
+  for (int r = 0; r < repeat; ++r) {
+    std::vector<int64_t> partial(static_cast<size_t>(threads > 0 ? threads : 1), 0);
+    parallel_for(threads, tasks, [&](int64_t begin, int64_t end, int worker) {
+      int64_t sum = 0;
+      parallel_for(threads, end - begin, [&](int64_t inner_begin, int64_t inner_end, int) {
+        for (int64_t i = inner_begin; i < inner_end; ++i) sum += begin + i;
+      });
+      partial[static_cast<size_t>(worker)] += sum;
+    });
+    for (const int64_t value : partial) total += value;
+  }
+  return total;
+}
+
+}  // namespace
+
+void bind_base(py::module_& m) {
+  py::register_exception_translator([](std::exception_ptr pending) {
+    try {
+      if (pending) std::rethrow_exception(pending);
+    } catch (const Error& error) {
+      raise_python(error);
+    }
+  });
+  m.def("isa_list", &isa_list, "Every ISA row: name, built, supported.");
+  m.def("cpu_info", &cpu_info, "Brand, CPUs, cache sizes, best ISA, emulated.");
+  m.def("cpu_brand", &cpu_brand);
+  m.def("best_isa", [] { return isa_name(best_isa()); });
+  m.def(
+      "isa_allows",
+      [](const std::string& cap, const std::string& row) {
+        return isa_allows(isa_argument(cap), isa_argument(row));
+      },
+      py::arg("cap"), py::arg("row"), "A session restricted to cap may use row.");
+  m.def("crc32", &crc32_of, py::arg("data"), py::arg("crc") = 0, "CRC-32 as zlib.crc32.");
+  m.def("parallel_slices", &parallel_slices, py::arg("threads"), py::arg("tasks"));
+  m.def("parallel_sum", &parallel_sum, py::arg("threads"), py::arg("tasks"),
+        py::arg("repeat") = 1);
+  py::class_<GuardBuffer>(m, "GuardBuffer", py::buffer_protocol(),
+                          "Writable bytes that end (or start) at an inaccessible page.")
+      .def(py::init([](size_t size, bool at_start) {
+             return new GuardBuffer(size, at_start ? GuardEdge::kStart : GuardEdge::kEnd);
+           }),
+           py::arg("size"), py::arg("at_start") = false)
+      .def("__len__", &GuardBuffer::size)
+      .def_property_readonly("address",
+                             [](GuardBuffer& b) { return reinterpret_cast<uintptr_t>(b.data()); })
+      .def_buffer([](GuardBuffer& b) {
+        return py::buffer_info(b.data(), static_cast<py::ssize_t>(b.size()));
+      });
+}
+
+}  // namespace octavo
