@@ -26,6 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 from bench.inputs import natural_input
 
 Array = npt.NDArray[np.float32]
+Attr = int | list[int]
 Padding = Literal["same", "valid"] | int
 
 OPSET = 17
@@ -85,7 +86,7 @@ class Window:
         return cls(kernel, stride, begins, (totals[0] - begins[0], totals[1] - begins[1]))
 
     @property
-    def attrs(self) -> dict[str, Any]:
+    def attrs(self) -> dict[str, list[int]]:
         """The ONNX attributes of Conv and MaxPool."""
         pads = [*self.begins, *self.ends]
         strides = [self.stride, self.stride]
@@ -139,7 +140,7 @@ class NetBuilder:
         self._constants[name] = numpy_helper.from_array(np.asarray(value, np.float32), name)
         return name
 
-    def _emit(self, op: str, inputs: Sequence[str], **attrs: Any) -> str:
+    def _emit(self, op: str, inputs: Sequence[str], **attrs: Attr) -> str:
         name = f"{op.lower()}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attrs))
         return name

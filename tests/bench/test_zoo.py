@@ -33,6 +33,7 @@ def test_macs_match_the_published_network(name):
     assert zoo.macs(name) / 1e6 == pytest.approx(PUBLISHED_MMACS[name], rel=0.02)
 
 
+@pytest.mark.witness
 @pytest.mark.parametrize("name", SMALL)
 def test_every_activation_is_finite_bounded_and_depends_on_the_input(name):
     ort = pytest.importorskip("onnxruntime")
