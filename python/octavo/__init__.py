@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Octavo runs quantized neural networks on CPUs: same bits everywhere, and fast.
+
+    model = octavo.load("model_qdq.onnx")
+    session = model.compile(threads=1)
+    outputs = session.run({"x": x})
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from octavo.errors import OctavoError
+
+if TYPE_CHECKING:
+    from octavo.comparison import compare
+    from octavo.model import Model, load, quantize
+    from octavo.session import Session, TensorInfo, cpu_info
+
+__version__ = "0.1.0"
+__all__ = [
+    "Model",
+    "OctavoError",
+    "Session",
+    "TensorInfo",
+    "__version__",
+    "compare",
+    "cpu_info",
+    "load",
+    "quantize",
+]
+
+_HOME = {
+    "Model": "octavo.model",
+    "Session": "octavo.session",
+    "TensorInfo": "octavo.session",
+    "compare": "octavo.comparison",
+    "cpu_info": "octavo.session",
+    "load": "octavo.model",
+    "quantize": "octavo.model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names load on first use, so that `import octavo` is quick."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'octavo' has no attribute '{name}'")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value

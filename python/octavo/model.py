@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`load` and `Model`: from a file to something that can be inspected, compiled and saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo import _core, ops
+from octavo.errors import (
+    FormatError,
+    InvalidArgumentError,
+    StrictError,
+    UnsupportedError,
+)
+from octavo.ir import Graph
+from octavo.ops import infer_graph
+from octavo.passes import run_pipeline
+from octavo.plan import PlanBytes, build
+from octavo.session import Session, Shapes, TensorInfo
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+__all__ = ["Model", "load", "quantize"]
+
+Array = NDArray[Any]
+Source = str | os.PathLike[str]
+
+
+def _info(graph: Graph, name: str) -> TensorInfo:
+    value = graph.values[name]
+    symbols = graph.dynamic.get(name, (None,) * len(value.shape))
+    shape = tuple(
+        dim if symbol is None else symbol for dim, symbol in zip(value.shape, symbols, strict=True)
+    )
+    if value.is_8bit:
+        return TensorInfo(name, value.dtype, shape, value.scale, value.zero_point)
+    return TensorInfo(name, value.dtype, shape)
+
+
+class Model:
+    """A network: graph, weights, and (for a quantized one) its arithmetic. Immutable.
+
+    `source` is the graph as imported; `graph` the optimized one that plans are made from;
+    `reference` the float network it was quantized from, where known.
+    """
+
+    def __init__(
+        self,
+        source: Graph,
+        *,
+        plan: Any | None = None,
+        path: str | None = None,
+        reference: Graph | None = None,
+    ) -> None:
+        self.source = source
+        self.path = path
+        self.reference = reference
+        self._plan = plan  # a _core.Plan read from a .octavo file, for the default shapes
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The optimized graph: NHWC, integer nodes where values are 8-bit, fused activations."""
+        return run_pipeline(self.source)
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """Inputs in order; a symbolic dimension is its name."""
+        return tuple(_info(self.source, name) for name in self.source.inputs)
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """Outputs in order."""
+        batch = {
+            symbol: self.source.values[name].shape[axis]
+            for name, symbols in self.source.dynamic.items()
+            for axis, symbol in enumerate(symbols)
+            if symbol is not None and axis == 0
+        }
+        infos = []
+        for name in self.source.outputs:
+            info = _info(self.source, name)
+            shape = info.shape
+            for symbol, size in batch.items():
+                if shape and shape[0] == size:
+                    shape = (symbol, *shape[1:])
+                    break
+            infos.append(TensorInfo(name, info.dtype, shape, info.scale, info.zero_point))
+        return tuple(infos)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one inference with the default shapes."""
+        graph = self.graph
+        return sum(
+            ops.get(n).macs(n, graph.inputs_of(n), graph.outputs_of(n)) for n in graph.nodes
+        )
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all constants of the optimized graph."""
+        return sum(v.data.nbytes for v in self.graph.values.values() if v.data is not None)
+
+    @property
+    def float_reasons(self) -> Mapping[str, str]:
+        """Node name -> why it runs in float32 although the model is quantized; empty is good."""
+        return self.graph.notes
+
+    def compile(
+        self,
+        *,
+        threads: int = 1,
+        isa: str | None = None,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        strict: bool = False,
+        keep_all: bool = False,
+    ) -> Session:
+        """A Session for this CPU.
+
+        `threads` ≥ 1; `isa` (or the environment variable OCTAVO_ISA) restricts the instruction sets,
+        e.g. "scalar" or "avx2"; `shapes` sets input shapes other than the default (symbolic
+        dimensions 1); `strict` refuses any float32 step in a quantized model; `keep_all` gives every
+        tensor memory of its own, so that `Session.read_tensor` can read all of them.
+
+        Raises IsaError, StrictError, ShapeError, UnsupportedError, InvalidArgumentError.
+        """
+        if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= 1024:
+            raise InvalidArgumentError(f"threads={threads!r}: pass a whole number from 1 to 1024")
+        if strict:
+            self._refuse_float()
+        if self._plan is not None and shapes is None and not keep_all:
+            plan = self._plan
+        else:
+            plan = self._build(self._resolve(shapes), keep_all)
+        dynamic = any(s is not None for symbols in self.source.dynamic.values() for s in symbols)
+        return Session(
+            plan,
+            (self.inputs, self.outputs),
+            isa=isa,
+            threads=threads,
+            reasons=_LazyReasons(self),
+            replan=(lambda s: self._build(s, keep_all)) if dynamic else None,
+        )
+
+    def _refuse_float(self) -> None:
+        if self.float_reasons:
+            lines = [f"  {node}: {reason}" for node, reason in self.float_reasons.items()]
+            raise StrictError(
+                f"strict: {len(lines)} steps of '{self.name}' would run in float32:\n"
+                + "\n".join(lines)
+            )
+
+    def _resolve(self, shapes: Mapping[str, tuple[int, ...]] | None) -> Shapes:
+        wanted = dict(shapes or {})
+        unknown = [name for name in wanted if name not in self.source.inputs]
+        if unknown:
+            raise InvalidArgumentError(
+                f"shapes for unknown inputs {unknown}; the model has {list(self.source.inputs)}"
+            )
+        return tuple(
+            tuple(wanted.get(name, self.source.values[name].shape)) for name in self.source.inputs
+        )
+
+    def _optimized(self, shapes: Shapes) -> Graph:
+        default = tuple(self.source.values[name].shape for name in self.source.inputs)
+        if shapes == default:
+            return self.graph
+        named = dict(zip(self.source.inputs, shapes, strict=True))
+        return run_pipeline(infer_graph(self.source, named))
+
+    def _build(self, shapes: Shapes, keep_all: bool) -> Any:
+        return _core.Plan.from_bytes(build(self._optimized(shapes), keep_all=keep_all).data)
+
+    def plan_bytes(self) -> PlanBytes:
+        """The complete `.octavo` container for the default shapes."""
+        return build(self.graph, source=self.source)
+
+    def save(self, path: Source) -> None:
+        """Writes a `.octavo` file, atomically (docs/format.md).
+
+        Raises InvalidArgumentError when the path cannot be written.
+        """
+        self.plan_bytes().save(path)
+
+    def to_onnx(self, path: Source | None = None) -> ModelProto:
+        """The model as ONNX (QuantizeLinear/DequantizeLinear where quantized), written to `path`
+        if given. Needs the extra `octavo[onnx]` (MissingExtraError)."""
+        from octavo.importers.onnx_export import export_onnx
+
+        return export_onnx(self.source, path)
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(str(info) for info in self.inputs)
+        return f"<octavo.Model '{self.name}' ({inputs}), {len(self.source.nodes)} nodes>"
+
+
+class _LazyReasons(Mapping[str, str]):
+    """`Model.float_reasons`, computed only when somebody asks: loading a plan needs no graph."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def __getitem__(self, key: str) -> str:
+        return self._model.float_reasons[key]
+
+    def __iter__(self) -> Any:
+        return iter(self._model.float_reasons)
+
+    def __len__(self) -> int:
+        return len(self._model.float_reasons)
+
+
+def load(path: Source, *, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Model:
+    """Reads a model by its file name's ending: `.onnx` (float, QDQ, QOperator; needs the extra
+    `octavo[onnx]`) or `.octavo`.
+
+    `shapes` binds symbolic input dimensions to other sizes than 1.
+
+    Raises InvalidArgumentError (missing file, unknown ending), FormatError, UnsupportedError,
+    GraphError, QuantizationError, LimitError, MissingExtraError.
+    """
+    location = Path(path)
+    if not location.is_file():
+        raise InvalidArgumentError(f"no such file: '{location}'")
+    ending = location.suffix.lower()
+    if ending == ".octavo":
+        return _load_octavo(location)
+    if ending == ".onnx":
+        from octavo.importers.onnx import load_onnx
+
+        return Model(load_onnx(location, shapes), path=str(location))
+    if ending == ".tflite":
+        raise UnsupportedError(f"'{location}': TFLite files are not read yet; convert to ONNX QDQ")
+    raise InvalidArgumentError(f"'{location}': unknown ending '{ending}'; known: .onnx, .octavo")
+
+
+def _load_octavo(location: Path) -> Model:
+    from octavo.plan.graph_json import decode_graph
+
+    plan = _core.Plan.open(str(location))
+    payload = plan.section("graph")
+    if payload is None:
+        raise FormatError(f"'{location}' has no graph section: it can be run from C, not loaded here")
+    source = decode_graph(bytes(payload), memoryview(plan.section("constants")))
+    return Model(source, plan=plan, path=str(location))
+
+
+def quantize(
+    model: Source | Model,
+    calibration: Iterable[Mapping[str, Array] | Array],
+    **options: Any,
+) -> Model:
+    """Quantizes a float model to int8; see `octavo.quantization.quantize_graph` for the options.
+
+    `model` is the path of a float ONNX file or a float Model; `calibration` yields inputs (dicts of
+    name -> array, or bare arrays for a model with one input). Returns a quantized Model whose
+    `reference` is the float network.
+    """
+    from octavo.quantization import quantize_graph
+
+    floating = model if isinstance(model, Model) else load(model)
+    source = quantize_graph(floating.source, calibration, **options)
+    return Model(source, reference=floating.source)
+
+
+def array_dtype(info: TensorInfo) -> np.dtype[Any]:
+    """The NumPy dtype of an input or output."""
+    from octavo.ir import DTYPES
+
+    return np.dtype(DTYPES[info.dtype])

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Planning: schedule, memory, encoding. `build` is the one entry point."""
+
+from __future__ import annotations
+
+from octavo.plan.build import PlanBytes, build
+
+__all__ = ["PlanBytes", "build"]

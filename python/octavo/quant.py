@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The normative arithmetic, executable in NumPy. Every kernel equals it with tolerance 0.
+
+Formulas and their sources stand in docs/numerics.md. `rne` is round half to even. Each float32
+operation below rounds once, in the order written; nothing is contracted into an FMA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+Array = NDArray[Any]
+
+#: Representable range of the 8-bit types by dtype name.
+QRANGE: dict[str, tuple[int, int]] = {"u8": (0, 255), "s8": (-128, 127)}
+_NUMPY_8BIT = {"u8": np.uint8, "s8": np.int8}
+
+
+def quantize(x: Array, scale: Array | float, zero_point: Array | int, dtype: str) -> Array:
+    """q = clamp(rne(x / scale) + zero_point): ONNX QuantizeLinear. NaN becomes the zero point.
+
+    `x` float32 of any shape; `scale` (float32) and `zero_point` scalar or broadcastable; returns
+    uint8 or int8 of the same shape.
+    """
+    low, high = QRANGE[dtype]
+    zp = np.asarray(zero_point, np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        r = np.rint(np.asarray(x, np.float32) / np.asarray(scale, np.float32))
+    r = np.clip(np.where(np.isnan(r), np.float32(0), r), low - zp, high - zp)
+    return (r + zp).astype(_NUMPY_8BIT[dtype])
+
+
+def dequantize(q: Array, scale: Array | float, zero_point: Array | int) -> F32:
+    """x = float32(q - zero_point) * scale: ONNX DequantizeLinear, float32 of the shape of `q`."""
+    diff = np.asarray(q, np.int64) - np.asarray(zero_point, np.int64)
+    return diff.astype(np.float32) * np.asarray(scale, np.float32)
+
+
+def multiplier(in_scale: float, weight_scale: Array | float, out_scale: float) -> F32:
+    """m[c] = float32(float32(s_a * s_w[c]) / s_y), the factor of `requantize`."""
+    product = np.float32(in_scale) * np.asarray(weight_scale, np.float32)
+    return np.asarray(product / np.float32(out_scale), np.float32)
+
+
+def requantize(acc: Array, m: Array | float, zero_point: int, qmin: int, qmax: int) -> Array:
+    """y = clamp(rne(float32(acc) * m), qmin - z, qmax - z) + z: ONNX QLinearConv's last step.
+
+    `acc` int32-valued, `m` broadcastable to it. Returns int64; the caller casts to its 8-bit type.
+    """
+    with np.errstate(over="ignore"):
+        scaled = np.asarray(acc).astype(np.float32) * np.asarray(m, np.float32)
+    clipped = np.clip(np.rint(scaled), np.float32(qmin - zero_point), np.float32(qmax - zero_point))
+    return clipped.astype(np.int64) + zero_point
+
+
+def add(a: Array, b: Array, ka: float, kb: float, zero_point: int, qmin: int, qmax: int) -> Array:
+    """y = clamp(rne(float32(a) * ka + float32(b) * kb)) + z, where a, b had their zero points taken.
+
+    ka = float32(s_a / s_y), kb = float32(s_b / s_y). Returns int64.
+    """
+    t = np.asarray(a).astype(np.float32) * np.float32(ka)
+    u = np.asarray(b).astype(np.float32) * np.float32(kb)
+    low, high = np.float32(qmin - zero_point), np.float32(qmax - zero_point)
+    return np.clip(np.rint(t + u), low, high).astype(np.int64) + zero_point
+
+
+def clamp_bounds(
+    clamp: tuple[float, float] | None, scale: float, zero_point: int, dtype: str
+) -> tuple[int, int]:
+    """(qmin, qmax) of a fused activation clamp(lo, hi): both bounds quantized like any value.
+
+    Rounding is monotone, so clamp after requantize equals requantize after clamp, exactly.
+    """
+    if clamp is None:
+        return QRANGE[dtype]
+    q = quantize(np.asarray(clamp, np.float32), scale, zero_point, dtype)
+    return int(q[0]), int(q[1])
+
+
+def unary_table(
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    in_scale: float,
+    in_zero_point: int,
+    in_dtype: str,
+    out_scale: float,
+    out_zero_point: int,
+    out_dtype: str,
+) -> Array:
+    """256-entry table of a unary function, indexed by `q - qrange.min`, in the output's 8-bit type.
+
+    x = dequantize(q) in float32; f(x) in float64, rounded once to float32; quantize(f(x)).
+    """
+    low, high = QRANGE[in_dtype]
+    x = dequantize(np.arange(low, high + 1), in_scale, in_zero_point)
+    with np.errstate(over="ignore"):
+        y = np.asarray(function(x.astype(np.float64)), np.float64).astype(np.float32)
+    return quantize(y, out_scale, out_zero_point, out_dtype)
+
+
+def softmax_table(in_scale: float) -> NDArray[np.uint32]:
+    """table[d] = rne(2^23 * exp(-s_a * d)), d = max - q in 0..255: the integer exponentials."""
+    d = np.arange(256, dtype=np.float64)
+    return np.asarray(np.rint(2.0**23 * np.exp(-float(np.float32(in_scale)) * d)), np.uint32)
+
+
+def softmax(
+    q: Array, in_scale: float, out_scale: float, zero_point: int, qmin: int, qmax: int
+) -> Array:
+    """y = clamp(rne((float32(e) / float32(sum e)) / s_y)) + z over the last axis; integer sums."""
+    table = softmax_table(in_scale)
+    wide = np.asarray(q, np.int64)
+    e = table[wide.max(axis=-1, keepdims=True) - wide].astype(np.int64)
+    total = e.sum(axis=-1, keepdims=True).astype(np.float32)
+    y = (e.astype(np.float32) / total) / np.float32(out_scale)
+    low, high = np.float32(qmin - zero_point), np.float32(qmax - zero_point)
+    return np.clip(np.rint(y), low, high).astype(np.int64) + zero_point

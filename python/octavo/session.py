@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A compiled model, ready to run. Crossing 2 of the architecture: one C++ call per inference."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo import _core
+from octavo.errors import InvalidArgumentError, ShapeError
+from octavo.ir import DTYPES
+
+__all__ = [
+    "BoundRun",
+    "KernelInfo",
+    "LayerProfile",
+    "Session",
+    "TensorInfo",
+    "cpu_info",
+    "measure_peak",
+]
+
+Array = NDArray[Any]
+Shapes = tuple[tuple[int, ...], ...]
+_MAX_CACHED_SHAPES = 8
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output of a model. A symbolic dimension is its name; `scale` and `zero_point` are
+    None for float tensors."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    scale: float | None = None
+    zero_point: int | None = None
+
+    def __str__(self) -> str:
+        dims = "×".join(str(dim) for dim in self.shape) or "scalar"
+        affine = "" if self.scale is None else f" scale {self.scale:.6g} zero point {self.zero_point}"
+        return f"{self.name}: {self.dtype} {dims}{affine}"
+
+
+@dataclass(frozen=True)
+class KernelInfo:
+    """What runs a step: `precision` is "int8", "float32" or "copy"; `reason` says why a step of a
+    quantized model is in float32."""
+
+    step: int
+    node: str
+    op: str
+    kernel: str
+    isa: str
+    precision: str
+    macs: int
+    threads: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class LayerProfile:
+    """One step's time: the fastest and the median of the repeats, in microseconds."""
+
+    kernel: KernelInfo
+    us: float
+    us_median: float
+    gmacs: float | None  # 1e9 multiply-accumulates per second, None where the step has none
+    share_of_peak: float | None  # of the int8 peak measured in this process
+
+
+@lru_cache(maxsize=16)
+def measure_peak(isa: str) -> float:
+    """int8 GMAC/s of one core, measured once per process by register-only loops of the ISA's own
+    dot-product instructions (docs/performance.md). Raises IsaError for an unusable ISA."""
+    return float(_core.measure_peak(isa))
+
+
+def cpu_info() -> dict[str, Any]:
+    """The CPU and the instruction sets: brand, cores this process may use, and per ISA whether this
+    wheel was built with it and whether this CPU offers it; `best` is what runs by default."""
+    return {
+        "brand": _core.cpu_brand(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "isas": list(_core.isas()),
+        "best": _core.best_isa(),
+    }
+
+
+class BoundRun:
+    """Arrays bound to a session once; calling it runs one inference with no checks left to do.
+
+    Write new values into the bound inputs, call, read the bound outputs.
+    """
+
+    def __init__(self, core: Any, inputs: dict[str, Array], outputs: dict[str, Array]) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        self._run: Callable[[], None] = core.run
+
+    def __call__(self) -> dict[str, Array]:
+        self._run()
+        return self.outputs
+
+
+class Session:
+    """Made by `Model.compile`. Thread-safe: concurrent `run` calls each take their own arena."""
+
+    def __init__(
+        self,
+        plan: Any,
+        infos: tuple[Sequence[TensorInfo], Sequence[TensorInfo]],
+        *,
+        isa: str | None,
+        threads: int,
+        reasons: Mapping[str, str],
+        replan: Callable[[Shapes], Any] | None,
+    ) -> None:
+        self.inputs, self.outputs = tuple(infos[0]), tuple(infos[1])
+        self.isa = isa or os.environ.get("OCTAVO_ISA") or None
+        self.threads = threads
+        self._reasons = reasons
+        self._replan = replan
+        self._lock = threading.Lock()
+        self._core = _core.Session(plan, self.isa, threads)
+        self._plan = plan
+        self._shapes: Shapes = tuple(tuple(t["shape"]) for t in plan.inputs)
+        self._cores: dict[Shapes, tuple[Any, Any]] = {self._shapes: (plan, self._core)}
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of activations, as planned ahead."""
+        return int(self._plan.arena_bytes)
+
+    @property
+    def lower_bound_bytes(self) -> int:
+        """No plan with this order of steps can need fewer bytes than this."""
+        return int(self._plan.lower_bound_bytes)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes of working memory beside the arena (padded copies and the like)."""
+        return int(self._core.scratch_bytes)
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of weights as packed for this CPU."""
+        return int(self._core.packed_bytes)
+
+    def run(
+        self,
+        inputs: Mapping[str, Array] | Array,
+        out: Mapping[str, Array] | Array | None = None,
+    ) -> dict[str, Array]:
+        """One inference. `inputs` maps input names to arrays of exactly the declared dtype and
+        shape, C-contiguous and in native byte order; a bare array serves a model with one input.
+        `out` likewise names arrays to write instead of allocating. Inputs are never written.
+
+        Raises InvalidArgumentError (names, dtype, order, writability) or ShapeError, naming the
+        tensor. Returns name -> array.
+        """
+        arrays = self._named(inputs, self.inputs, "input")
+        plan, core = self._core_for(arrays)
+        if out is None:
+            results = [np.empty(t["shape"], DTYPES[t["dtype"]]) for t in plan.outputs]
+        else:
+            results = self._named(out, self.outputs, "output")
+        core.run(arrays, results)
+        return {info.name: array for info, array in zip(self.outputs, results, strict=True)}
+
+    def bind(
+        self, inputs: Mapping[str, Array] | Array, out: Mapping[str, Array] | Array | None = None
+    ) -> BoundRun:
+        """Checks and binds arrays once; the result runs with minimal overhead. Errors as in `run`."""
+        arrays = self._named(inputs, self.inputs, "input")
+        plan, core = self._core_for(arrays)
+        if out is None:
+            results = [np.empty(t["shape"], DTYPES[t["dtype"]]) for t in plan.outputs]
+        else:
+            results = self._named(out, self.outputs, "output")
+        names_in = [info.name for info in self.inputs]
+        names_out = [info.name for info in self.outputs]
+        return BoundRun(
+            core.bind(arrays, results),
+            dict(zip(names_in, arrays, strict=True)),
+            dict(zip(names_out, results, strict=True)),
+        )
+
+    def kernels(self) -> list[KernelInfo]:
+        """What runs where, in the order of the steps."""
+        return [
+            KernelInfo(
+                step=entry["step"],
+                node=entry["name"],
+                op=entry["kind"],
+                kernel=entry["kernel"],
+                isa=entry["isa"],
+                precision=entry["precision"],
+                macs=entry["macs"],
+                threads=entry["threads"],
+                reason=self._reasons.get(entry["name"]) if entry["precision"] == "float32" else None,
+            )
+            for entry in self._core.kernels()
+        ]
+
+    def profile(
+        self, inputs: Mapping[str, Array] | Array, repeats: int = 20
+    ) -> list[LayerProfile]:
+        """Times every step over `repeats` runs; see `LayerProfile`. Errors as in `run`."""
+        arrays = self._named(inputs, self.inputs, "input")
+        plan, core = self._core_for(arrays)
+        results = [np.empty(t["shape"], DTYPES[t["dtype"]]) for t in plan.outputs]
+        timed = core.profile(arrays, results, repeats)
+        rows = []
+        for kernel, (fastest, median) in zip(self.kernels(), timed, strict=True):
+            rate = kernel.macs / fastest if kernel.macs and fastest else None
+            share = None
+            if rate is not None and kernel.precision == "int8":
+                share = rate / (measure_peak(kernel.isa) * max(1, kernel.threads))
+            rows.append(LayerProfile(kernel, fastest / 1e3, median / 1e3, rate, share))
+        return rows
+
+    def read_tensor(self, name: str) -> Array:
+        """A tensor of the arena after the last run, as the plan stores it (s8 values as u8, +128).
+        Only meaningful for a session compiled with `keep_all=True`."""
+        return np.asarray(self._core.read_tensor(name))
+
+    def _named(
+        self, arrays: Mapping[str, Array] | Array, infos: Sequence[TensorInfo], role: str
+    ) -> list[Array]:
+        """Arrays in the model's order, checked for names and kind; C++ checks the rest."""
+        expected = ", ".join(str(info) for info in infos)
+        if not isinstance(arrays, Mapping):
+            if len(infos) != 1:
+                raise InvalidArgumentError(
+                    f"the model has {len(infos)} {role}s ({expected}): pass a dict of name -> array"
+                )
+            arrays = {infos[0].name: arrays}
+        unknown = [name for name in arrays if name not in {info.name for info in infos}]
+        missing = [info.name for info in infos if info.name not in arrays]
+        if unknown or missing:
+            raise InvalidArgumentError(
+                f"{role}s do not match the model: unknown {unknown}, missing {missing}; "
+                f"it has {expected}"
+            )
+        found = []
+        for info in infos:
+            array = arrays[info.name]
+            if not isinstance(array, np.ndarray):
+                raise InvalidArgumentError(
+                    f"{role} '{info.name}' is a {type(array).__name__}, not a numpy.ndarray: "
+                    f"pass np.asarray(value, dtype=np.{np.dtype(DTYPES[info.dtype]).name})"
+                )
+            found.append(array)
+        return found
+
+    def _core_for(self, arrays: Sequence[Array]) -> tuple[Any, Any]:
+        """The executor for these shapes: the compiled one, or one planned now and cached."""
+        shapes = tuple(array.shape for array in arrays)
+        found = self._cores.get(shapes)
+        if found is not None:
+            return found
+        self._check_shapes(shapes)
+        assert self._replan is not None
+        with self._lock:
+            if shapes not in self._cores:
+                plan = self._replan(shapes)
+                while len(self._cores) >= _MAX_CACHED_SHAPES:
+                    self._cores.pop(next(key for key in self._cores if key != self._shapes))
+                self._cores[shapes] = (plan, _core.Session(plan, self.isa, self.threads))
+            return self._cores[shapes]
+
+    def _check_shapes(self, shapes: Shapes) -> None:
+        for info, shape in zip(self.inputs, shapes, strict=True):
+            fits = len(shape) == len(info.shape) and all(
+                want == have if isinstance(want, int) else have > 0
+                for want, have in zip(info.shape, shape, strict=False)
+            )
+            if not fits or self._replan is None:
+                raise ShapeError(
+                    f"input '{info.name}' has shape {shape}; the model takes {info}"
+                    + (" (a name stands for any size > 0)" if self._replan else "")
+                )
