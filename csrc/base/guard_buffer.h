@@ -8,9 +8,9 @@ namespace octavo {
 enum class GuardEdge : uint8_t { kEnd, kStart };
 
 // Test memory between two inaccessible pages, so that a kernel's stray access faults at once.
-// Flush against the page after its end (kEnd: the first byte past the end faults) or the page before
-// its start (kStart). The rest of the mapping is filled with 0xcd. Unaligned unless size is a
-// multiple of the page size, which kernels must tolerate anyway.
+// Flush against the page after its end (kEnd: the first byte past the end faults) or the page
+// before its start (kStart). The rest of the mapping is filled with 0xcd. Unaligned unless size is
+// a multiple of the page size, which kernels must tolerate anyway.
 class GuardBuffer {
  public:
   explicit GuardBuffer(size_t size, GuardEdge edge = GuardEdge::kEnd);  // throws std::bad_alloc

@@ -40,17 +40,17 @@ uint32_t detect() {
   const bool osxsave = has_bit(c, 27), avx = has_bit(c, 28), f16c = has_bit(c, 29);
   if (!osxsave || !avx) return found;
   const uint64_t xcr0 = read_xcr0();
-  const bool os_ymm = (xcr0 & 0x06) == 0x06;      // XMM, YMM
-  const bool os_zmm = (xcr0 & 0xe6) == 0xe6;      // + opmask, ZMM high halves
+  const bool os_ymm = (xcr0 & 0x06) == 0x06;         // XMM, YMM
+  const bool os_zmm = (xcr0 & 0xe6) == 0xe6;         // + opmask, ZMM high halves
   const bool os_tile = (xcr0 & 0x60000) == 0x60000;  // tile configuration and data
 
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
   const uint32_t max_subleaf = a;
   const bool avx2 = os_ymm && has_bit(b, 5) && f16c;
   const bool avx512 = os_zmm && has_bit(b, 16) && has_bit(b, 17) && has_bit(b, 30) &&
-                      has_bit(b, 31);                            // F, DQ, BW, VL
+                      has_bit(b, 31);  // F, DQ, BW, VL
   const bool vbmi = has_bit(c, 1), avx512_vnni = has_bit(c, 11);
-  const bool amx = has_bit(d, 24) && has_bit(d, 25);             // tiles, int8
+  const bool amx = has_bit(d, 24) && has_bit(d, 25);  // tiles, int8
   bool avx_vnni = false;
   if (max_subleaf >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) avx_vnni = has_bit(a, 4);
 

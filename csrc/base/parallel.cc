@@ -55,7 +55,9 @@ struct Job {
 // Counts the workers that still run, and lets one thread sleep until there are none.
 class Countdown {
  public:
-  void start(int count) { state_.store(2u * static_cast<uint32_t>(count), std::memory_order_relaxed); }
+  void start(int count) {
+    state_.store(2u * static_cast<uint32_t>(count), std::memory_order_relaxed);
+  }
 
   void finish_one() {
     const uint32_t before = state_.fetch_sub(2, std::memory_order_acq_rel);
@@ -193,9 +195,7 @@ class Pool {
 // forgets it, because its workers exist only in the parent.
 std::atomic<Pool*> the_pool{nullptr};
 
-void forget_pool_in_child() {
-  the_pool.store(nullptr, std::memory_order_relaxed);
-}
+void forget_pool_in_child() { the_pool.store(nullptr, std::memory_order_relaxed); }
 
 // nullptr when out of memory.
 Pool* pool() {

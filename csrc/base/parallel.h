@@ -24,8 +24,8 @@ inline TaskSlice task_slice(int64_t tasks, int workers, int worker) {
 using ParallelFn = void (*)(void* context, int64_t begin, int64_t end, int worker);
 
 // Calls fn on disjoint slices that cover [0, tasks), from at most min(threads, tasks) threads, and
-// returns when all have finished. Slice 0 runs on the calling thread; `worker` is below `threads` and
-// no two slices that run at the same time share it, so it can index scratch memory.
+// returns when all have finished. Slice 0 runs on the calling thread; `worker` is below `threads`
+// and no two slices that run at the same time share it, so it can index scratch memory.
 //
 // fn is called once, as fn(context, 0, tasks, 0), when threads or tasks is 1, inside another
 // parallel_for, when another thread holds the pool, or when no thread can be created; so results

@@ -80,8 +80,8 @@ uint32_t crc32_of(const py::buffer& data, uint32_t crc) {
   if (!PyBuffer_IsContiguous(info.view(), 'C')) {
     fail(ErrorCode::kInvalidArgument, "crc32: the buffer is not contiguous");
   }
-  const size_t bytes = checked_mul_size(static_cast<size_t>(info.size),
-                                        static_cast<size_t>(info.itemsize));
+  const size_t bytes =
+      checked_mul_size(static_cast<size_t>(info.size), static_cast<size_t>(info.itemsize));
   py::gil_scoped_release nogil;
   return crc32(info.ptr, bytes, crc);
 }
@@ -144,8 +144,7 @@ void bind_base(py::module_& m) {
       py::arg("cap"), py::arg("row"), "A session restricted to cap may use row.");
   m.def("crc32", &crc32_of, py::arg("data"), py::arg("crc") = 0, "CRC-32 as zlib.crc32.");
   m.def("parallel_slices", &parallel_slices, py::arg("threads"), py::arg("tasks"));
-  m.def("parallel_sum", &parallel_sum, py::arg("threads"), py::arg("tasks"),
-        py::arg("repeat") = 1);
+  m.def("parallel_sum", &parallel_sum, py::arg("threads"), py::arg("tasks"), py::arg("repeat") = 1);
   py::class_<GuardBuffer>(m, "GuardBuffer", py::buffer_protocol(),
                           "Writable bytes that end (or start) at an inaccessible page.")
       .def(py::init([](size_t size, bool at_start) {
