@@ -22,6 +22,10 @@ set(OCTAVO_FLAGS_avxvnni -mavx2 -mf16c -mavxvnni)
 set(OCTAVO_ARCH_avx512vnni x86)
 set(OCTAVO_FLAGS_avx512vnni -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi
                             -mprefer-vector-width=512)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # GCC's own _mm512_undefined_*() warns (GCC bug 105593).
+  list(APPEND OCTAVO_FLAGS_avx512vnni -Wno-uninitialized -Wno-maybe-uninitialized)
+endif()
 
 set(OCTAVO_ARCH_neon arm)
 set(OCTAVO_FLAGS_neon -march=armv8-a)
@@ -48,7 +52,8 @@ if(OCTAVO_EMULATE)
   endif()
   # -Wno-*: 64-byte vectors without AVX-512 have an ABI note, and lose alignment as template arguments
   # (the emulation only copies them).
-  set(OCTAVO_FLAGS_avx512vnni -mavx2 -mf16c -Wno-psabi -Wno-ignored-attributes)
+  set(OCTAVO_FLAGS_avx512vnni -mavx2 -mf16c -Wno-psabi -Wno-ignored-attributes -Wno-uninitialized
+                              -Wno-maybe-uninitialized)
 endif()
 
 # Sets OCTAVO_BUILT_<isa> and OCTAVO_ISA_DEFINITIONS in the caller's scope.
