@@ -84,14 +84,9 @@ def measure_peak(isa: str) -> float:
 
 
 def cpu_info() -> dict[str, Any]:
-    """The CPU and the instruction sets: brand, cores this process may use, and per ISA whether this
-    wheel was built with it and whether this CPU offers it; `best` is what runs by default."""
-    return {
-        "brand": _core.cpu_brand(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "isas": list(_core.isas()),
-        "best": _core.best_isa(),
-    }
+    """The CPU and the instruction sets: brand, cores this process may use, caches, and per ISA whether
+    this wheel was built with it and whether this CPU offers it; `best` is what runs by default."""
+    return {**_core.cpu_info(), "isas": _core.isa_list()}
 
 
 class BoundRun:

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Post-training quantization: calibrate on data, choose ranges, write a QDQ graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.errors import InvalidArgumentError, QuantizationError
+from octavo.ir import Affine, Graph
+from octavo.ops import infer_graph
+from octavo.passes import run_float_pipeline
+from octavo.quantization.insert import insert_qdq
+from octavo.quantization.observers import Histogram
+from octavo.quantization.ranges import METHODS, activation_range, affine_from_range
+from octavo.quantization.rules import (
+    FIXED_PARAMETERS,
+    quantized_nodes,
+    quantized_values,
+    sharing_groups,
+)
+from octavo.reference import run_float
+
+__all__ = ["METHODS", "Histogram", "quantize_graph"]
+
+Array = NDArray[Any]
+Batch = Mapping[str, Array] | Array
+Progress = Callable[[str, int], None]
+
+
+def _named(graph: Graph, batch: Batch, index: int) -> dict[str, Array]:
+    if isinstance(batch, Mapping):
+        found = {name: np.asarray(array) for name, array in batch.items()}
+    elif len(graph.inputs) == 1:
+        found = {graph.inputs[0]: np.asarray(batch)}
+    else:
+        raise InvalidArgumentError(
+            f"calibration batch {index} is one array, but the model has inputs {list(graph.inputs)}: "
+            "yield dicts of name -> array"
+        )
+    if set(found) != set(graph.inputs):
+        raise InvalidArgumentError(
+            f"calibration batch {index} has {sorted(found)}, but the model has {list(graph.inputs)}"
+        )
+    return found
+
+
+def _calibrate(
+    graph: Graph, values: Collection[str], calibration: Iterable[Batch], progress: Progress | None
+) -> dict[str, Histogram]:
+    """Histograms of `values` over all batches; a batch may have its own batch size."""
+    histograms = {name: Histogram(name) for name in values}
+
+    def visit(name: str, array: Array) -> None:
+        if name in histograms:
+            histograms[name].add(array)
+
+    count = 0
+    sized: dict[tuple[tuple[int, ...], ...], Graph] = {}
+    for batch in calibration:
+        arrays = _named(graph, batch, count)
+        shapes = tuple(arrays[name].shape for name in graph.inputs)
+        if shapes not in sized:
+            sized[shapes] = infer_graph(graph, dict(zip(graph.inputs, shapes, strict=True)))
+        for name in graph.inputs:
+            visit(name, arrays[name])
+        run_float(sized[shapes], arrays, visit=visit)
+        count += 1
+        if progress is not None:
+            progress("calibrate", count)
+    if count == 0:
+        raise InvalidArgumentError("calibration yielded no batch; give at least one (32 and more are usual)")
+    for name in values:
+        data = graph.values[name].data
+        if data is not None:
+            histograms[name].add(data)
+    return histograms
+
+
+def _parameters(
+    graph: Graph, groups: list[list[str]], histograms: Mapping[str, Histogram], method: str
+) -> dict[str, Affine]:
+    found: dict[str, Affine] = {}
+    for group in groups:
+        producers = [graph.producers[name].op for name in group if name in graph.producers]
+        fixed = [FIXED_PARAMETERS[op] for op in producers if op in FIXED_PARAMETERS]
+        if fixed and all(fixed[0].same(other) for other in fixed) and len(producers) == len(fixed):
+            affine = fixed[0]
+        else:
+            affine = affine_from_range(
+                *activation_range([histograms[name] for name in group], method)
+            )
+        found.update(dict.fromkeys(group, affine))
+    return found
+
+
+def quantize_graph(
+    graph: Graph,
+    calibration: Iterable[Batch],
+    *,
+    ranges: str = "mse",
+    exclude: Collection[str] = (),
+    progress: Progress | None = None,
+) -> Graph:
+    """Float graph to QDQ graph: u8 activations per tensor, s8 weights per channel, s32 bias.
+
+    `calibration` yields inputs like those the model will see (float32, any batch size; consumed
+    once, in constant memory). `ranges` is "mse" (least squared error) or "minmax". `exclude` names
+    nodes that stay in float32. `progress(stage, count)` is called after each batch.
+
+    Raises InvalidArgumentError (arguments, batches), QuantizationError (NaN or infinite activations,
+    an already quantized model), ShapeError.
+    """
+    if ranges not in METHODS:
+        raise InvalidArgumentError(f"ranges='{ranges}': choose one of {', '.join(METHODS)}")
+    if any(value.quant is not None for value in graph.values.values()):
+        raise QuantizationError(
+            f"model '{graph.name}' is quantized already; quantize the float model it came from"
+        )
+    floating = run_float_pipeline(graph)
+    unknown = [name for name in exclude if name not in {node.name for node in floating.nodes}]
+    if unknown:
+        raise InvalidArgumentError(f"exclude names unknown nodes {unknown}")
+    nodes = quantized_nodes(floating, exclude)
+    values = quantized_values(floating, nodes)
+    histograms = _calibrate(floating, values, calibration, progress)
+    groups = sharing_groups(floating, nodes, values)
+    parameters = _parameters(floating, groups, histograms, ranges)
+    return insert_qdq(floating, parameters, {node.name for node in nodes}, ranges)

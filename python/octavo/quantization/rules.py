@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which values are quantized, and which of them share parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from octavo.ir import Affine, Graph, Node
+
+__all__ = ["FIXED_PARAMETERS", "quantized_nodes", "quantized_values", "sharing_groups"]
+
+_ARITHMETIC = frozenset(
+    {
+        "Add",
+        "AveragePool",
+        "Clip",
+        "Conv",
+        "GlobalAveragePool",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "Linear",
+        "Mul",
+        "Sigmoid",
+        "Softmax",
+        "Tanh",
+    }
+)
+#: Ops whose 8-bit form needs equal parameters on both sides, or is cheapest with them.
+_SAME_PARAMETERS = frozenset(
+    {
+        "Concat",
+        "Flatten",
+        "MaxPool",
+        "Pad",
+        "Reshape",
+        "Slice",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
+#: Outputs whose range is known without data (the same choice as TFLite's specification, in u8).
+FIXED_PARAMETERS = {
+    "Sigmoid": Affine.per_tensor(1.0 / 256.0, 0),
+    "Softmax": Affine.per_tensor(1.0 / 256.0, 0),
+    "Tanh": Affine.per_tensor(1.0 / 128.0, 128),
+}
+
+
+def quantized_nodes(graph: Graph, exclude: Collection[str]) -> list[Node]:
+    """Float nodes that will run in integers: arithmetic ones with an 8-bit form, and byte movers
+    that stand next to one of them. `exclude` are node names that stay float."""
+    arithmetic = {
+        node.name
+        for node in graph.nodes
+        if node.op in _ARITHMETIC
+        and node.name not in exclude
+        and graph.values[node.outputs[0]].dtype == "f32"
+        and _weights_constant(graph, node)
+    }
+    chosen = set(arithmetic)
+    changed = True
+    while changed:  # byte movers join as long as a neighbour is quantized
+        changed = False
+        for node in graph.nodes:
+            if node.op not in _SAME_PARAMETERS or node.name in chosen or node.name in exclude:
+                continue
+            before = [graph.producers.get(name) for name in node.inputs if name]
+            if any(producer is not None and producer.name in chosen for producer in before):
+                chosen.add(node.name)
+                changed = True
+    return [node for node in graph.nodes if node.name in chosen]
+
+
+def _weights_constant(graph: Graph, node: Node) -> bool:
+    if node.op not in ("Conv", "Linear"):
+        return True
+    parameters = [graph.values[name] for name in node.inputs[1:] if name]
+    return all(value.data is not None and value.dtype == "f32" for value in parameters)
+
+
+def quantized_values(graph: Graph, nodes: list[Node]) -> list[str]:
+    """Activations that get parameters, in graph order: every data input and output of `nodes`."""
+    names: dict[str, None] = {}
+    for node in nodes:
+        data = node.inputs[:1] if node.op in ("Conv", "Linear") else node.inputs
+        for name in (*data, *node.outputs):
+            if name and graph.values[name].dtype == "f32":
+                names[name] = None
+    return list(names)
+
+
+def sharing_groups(graph: Graph, nodes: list[Node], values: list[str]) -> list[list[str]]:
+    """Partition of `values`: members of a group get the same parameters (union-find)."""
+    parent = {name: name for name in values}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for node in nodes:
+        if node.op in _SAME_PARAMETERS:
+            names = [name for name in (*node.inputs, *node.outputs) if name in parent]
+            for name in names[1:]:
+                parent[root(name)] = root(names[0])
+    groups: dict[str, list[str]] = {}
+    for name in values:
+        groups.setdefault(root(name), []).append(name)
+    return list(groups.values())
