@@ -17,7 +17,7 @@ struct EltwiseS8Args {
   uint8_t* c;        // may equal a or b (in place)
   int64_t n;         // exactly n bytes are read from a, b and written to c
   int32_t a_zero_point, b_zero_point;
-  float ka, kb;      // add: s_a / s_y, s_b / s_y; mul: ka = (s_a * s_b) / s_y (float32 each)
+  float ka, kb;  // add: s_a / s_y, s_b / s_y; mul: ka = (s_a * s_b) / s_y (float32 each)
   Requant requant;
 };
 
