@@ -16,7 +16,7 @@ namespace octavo {
 struct QuantizeArgs {
   const float* in;
   uint8_t* out;
-  int64_t n;          // rows==1 form: n contiguous values
+  int64_t n;  // rows==1 form: n contiguous values
   float scale;
   int32_t zero_point;  // 0..255
   uint8_t flip;
@@ -27,7 +27,7 @@ struct QuantizeChwArgs {
   const float* in;
   ptrdiff_t in_channel_stride;  // floats between channel planes
   uint8_t* out;
-  ptrdiff_t out_pixel_stride;   // bytes between pixels
+  ptrdiff_t out_pixel_stride;  // bytes between pixels
   int32_t width, channels;
   float scale;
   int32_t zero_point;
@@ -61,5 +61,13 @@ struct ConvertKernels {  // one set per ISA: these four always come together
 const ConvertKernels* convert_kernels(int* count);
 const ConvertKernels* find_convert(const char* name);
 const ConvertKernels& select_convert(Isa cap);
+
+#define OCTAVO_CONVERT(isa, suffix)                        \
+  void quantize_##suffix(const QuantizeArgs& args);        \
+  void quantize_chw_##suffix(const QuantizeChwArgs& args); \
+  void dequantize_##suffix(const DequantizeArgs& args);    \
+  void flip_##suffix(const FlipArgs& args);
+#include "kernels/convert/kernels.inc"
+#undef OCTAVO_CONVERT
 
 }  // namespace octavo
