@@ -172,6 +172,10 @@ class Model:
             tuple(wanted.get(name, self.source.values[name].shape)) for name in self.source.inputs
         )
 
+    def graph_for(self, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+        """The optimized graph for some input shapes; see `compile`."""
+        return self._optimized(self._resolve(shapes))
+
     def _optimized(self, shapes: Shapes) -> Graph:
         default = tuple(self.source.values[name].shape for name in self.source.inputs)
         if shapes == default:

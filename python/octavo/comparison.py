@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The quantized network against its float reference, layer by layer, on the same inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.errors import InvalidArgumentError
+from octavo.ir import Graph, Value
+from octavo.model import Model
+from octavo.passes import run_float_pipeline
+from octavo.reference import real_value, run_float
+
+__all__ = ["Comparison", "LayerError", "compare"]
+
+Array = NDArray[Any]
+#: Below this ratio the error is a third of the signal: the layer no longer carries it.
+BROKEN_DB = 10.0
+_SUFFIXES = ("/q", "/raw", "/dq")
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """Distance of one tensor from the reference.
+
+    `sqnr_db` = 10 log10(sum ref^2 / sum (ref - got)^2), inf when equal; absolute errors are in the
+    tensor's real unit; `saturated` is the share of reference values outside the 8-bit range (None
+    for float tensors).
+    """
+
+    node: str
+    op: str
+    tensor: str
+    precision: str
+    sqnr_db: float
+    max_abs: float
+    mean_abs: float
+    cosine: float
+    saturated: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All layers in order of execution, and the outputs once more."""
+
+    layers: tuple[LayerError, ...]
+    outputs: tuple[LayerError, ...]
+
+    @property
+    def first_broken(self) -> LayerError | None:
+        """The first layer below 10 dB, or None."""
+        return next((layer for layer in self.layers if layer.sqnr_db < BROKEN_DB), None)
+
+    def by_node(self) -> dict[str, LayerError]:
+        """Node name -> its (last) output's error."""
+        return {layer.node: layer for layer in self.layers}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; an infinite SQNR is None."""
+
+        def plain(layer: LayerError) -> dict[str, Any]:
+            row = asdict(layer)
+            row["sqnr_db"] = layer.sqnr_db if math.isfinite(layer.sqnr_db) else None
+            return row
+
+        broken = self.first_broken
+        return {
+            "layers": [plain(layer) for layer in self.layers],
+            "outputs": [plain(layer) for layer in self.outputs],
+            "first_broken": broken.node if broken else None,
+        }
+
+
+def _measure(got: Array, expected: Array) -> tuple[float, float, float, float]:
+    """(SQNR dB, max abs, mean abs, cosine) in float64."""
+    a, b = got.astype(np.float64).ravel(), expected.astype(np.float64).ravel()
+    if a.size == 0:
+        return math.inf, 0.0, 0.0, 1.0
+    difference = np.abs(a - b)
+    noise, signal = float(np.dot(difference, difference)), float(np.dot(b, b))
+    if noise == 0.0:
+        sqnr = math.inf
+    else:
+        sqnr = 10.0 * math.log10(signal / noise) if signal > 0.0 else -math.inf
+    norm = math.sqrt(float(np.dot(a, a)) * signal)
+    cosine = float(np.dot(a, b)) / norm if norm > 0.0 else float(noise == 0.0)
+    return sqnr, float(difference.max()), float(difference.mean()), cosine
+
+
+def _saturated(value: Value, expected: Array) -> float | None:
+    """Share of reference values more than half a step outside what the tensor can hold."""
+    if not value.is_8bit or expected.size == 0:
+        return None
+    low, high = (0, 255) if value.dtype == "u8" else (-128, 127)
+    least = (low - value.zero_point - 0.5) * value.scale
+    most = (high - value.zero_point + 0.5) * value.scale
+    return float(np.mean((expected < least) | (expected > most)))
+
+
+def _base_name(name: str) -> str:
+    """The float graph's name of a tensor: what the quantizer appended is taken off."""
+    for suffix in _SUFFIXES:
+        if name.endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _reference_values(
+    model: Model, inputs: Mapping[str, Array], reference: Graph | None
+) -> dict[str, Array]:
+    source = reference if reference is not None else model.reference
+    if source is None:
+        return run_float(model.graph, inputs, keep=True)
+    return run_float(run_float_pipeline(source), inputs, keep=True)
+
+
+def compare(
+    model: Model,
+    inputs: Mapping[str, Array] | Array,
+    *,
+    reference: Model | None = None,
+    isa: str | None = None,
+) -> Comparison:
+    """Runs `model` in C++ and the float reference in NumPy on the same inputs.
+
+    The reference is `reference`, else the network the model was quantized from, else the model's
+    own graph with dequantized weights and unrounded activations. Inputs as for `Session.run`, with
+    the model's default shapes or any shape its symbolic dimensions allow.
+
+    Raises what `Model.compile` and `Session.run` raise, and InvalidArgumentError when the reference
+    has no tensor in common with the model.
+    """
+    if not isinstance(inputs, Mapping):
+        if len(model.inputs) != 1:
+            raise InvalidArgumentError("the model has several inputs: pass a dict of name -> array")
+        inputs = {model.inputs[0].name: inputs}
+    shapes = {name: tuple(np.shape(array)) for name, array in inputs.items()}
+    graph = model.graph_for(shapes)
+    session = model.compile(isa=isa, shapes=shapes, keep_all=True)
+    results = session.run(inputs)
+    expected = _reference_values(model, inputs, reference.source if reference else None)
+    layers = []
+    for node in graph.nodes:
+        for value in graph.outputs_of(node):
+            name = value.name if value.name in expected else _base_name(value.name)
+            if name not in expected or expected[name].shape != value.shape:
+                continue
+            if value.name in results:
+                got = results[value.name]
+            else:
+                got = _stored(value, session.read_tensor(value.name))
+            errors = _measure(real_value(value, got), expected[name])
+            precision = "int8" if value.is_8bit else "float32"
+            saturated = _saturated(value, expected[name])
+            layers.append(LayerError(node.name, node.op, name, precision, *errors, saturated))
+    if not layers:
+        raise InvalidArgumentError("the reference shares no tensor name and shape with the model")
+    ends = {_base_name(name) for name in graph.outputs}
+    return Comparison(tuple(layers), tuple(row for row in layers if row.tensor in ends))
+
+
+def _stored(value: Value, plan: Array) -> Array:
+    """The plan's u8 numbers as the graph's type."""
+    return (plan ^ np.uint8(0x80)).view(np.int8) if value.dtype == "s8" and value.is_8bit else plan
