@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Linear: a matrix product with constant weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from octavo.errors import ShapeError
+from octavo.ir import Node, Shape, Value
+from octavo.ops import attrs, weights
+from octavo.ops.base import Array, Example, Lowering, Op, register
+from octavo.ops.example_graphs import bias_s32, const_f32, example, f32, q8, weight_q8
+
+
+@register
+class Linear(Op):
+    """x [...,K], w [N,K], b [N]? -> y [...,N]."""
+
+    name = "Linear"
+
+    def infer(self, node: Node, inputs: Sequence[Value | None]) -> tuple[Shape, ...]:
+        x = attrs.required(node, inputs, 0).shape
+        w = attrs.required(node, inputs, 1).shape
+        if len(w) != 2 or not x or x[-1] != w[1]:
+            raise ShapeError(f"{node.label()}: input {x} does not fit weights {w} ([N, K])")
+        bias = attrs.optional(inputs, 2)
+        if bias is not None and bias.shape != (w[0],):
+            raise ShapeError(f"{node.label()}: bias {bias.shape} of {w[0]} output channels")
+        return ((*x[:-1], w[0]),)
+
+    def float_ref(self, node: Node, args: Sequence[Array | None]) -> tuple[Array, ...]:
+        y = attrs.required(node, args, 0) @ attrs.required(node, args, 1).T
+        bias = attrs.optional(args, 2)
+        return (attrs.apply_clamp(node, y if bias is None else y + bias),)
+
+    def int_reason(
+        self, node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value]
+    ) -> str | None:
+        return weights.integer_reason(inputs, outputs)
+
+    def int_ref(
+        self,
+        node: Node,
+        args: Sequence[Array | None],
+        inputs: Sequence[Value | None],
+        outputs: Sequence[Value],
+    ) -> tuple[Array, ...]:
+        xv, wv = attrs.required(node, inputs, 0), attrs.required(node, inputs, 1)
+        x = attrs.required(node, args, 0).astype(np.float64) - xv.zero_point
+        acc = x @ weights.centre(wv, attrs.required(node, args, 1)).T
+        bias = attrs.optional(args, 2)
+        return (weights.finish(node, acc if bias is None else acc + bias, xv, wv, outputs[0]),)
+
+    def lower(self, node: Node, ctx: Lowering) -> None:
+        y = ctx.value(node.outputs[0])
+        consts, integer = weights.constants(node, ctx)
+        ctx.emit(
+            "linear_s8" if integer else "linear_f32",
+            [ctx.tensor(node.inputs[0])],
+            [ctx.out(y.name)],
+            ints=(*ctx.bounds(y.name, attrs.clamp(node)), 0) if integer else (),
+            floats=() if integer else attrs.clamp_floats(node),
+            consts=consts,
+            macs=weights.macs(ctx.value(node.inputs[1]), y),
+        )
+
+    def macs(self, node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value]) -> int:
+        return weights.macs(attrs.required(node, inputs, 1), outputs[0])
+
+    def examples(self, rng: np.random.Generator) -> Iterator[Example]:
+        for shape, n in (((1, 64), 10), ((3, 5, 33), 17), ((7, 130), 1)):
+            label = "x".join(map(str, (*shape, n)))
+            w32, b32 = const_f32("w", rng, n, shape[-1]), const_f32("b", rng, n)
+            yield example(f"{label}_f32", rng, "Linear", [f32("x", *shape), w32, b32])
+            for x_type, w_type, y_type in (("u8", "s8", "u8"), ("s8", "s8", "s8"), ("u8", "u8", "s8")):
+                x = q8("x", shape, x_type)
+                w = weight_q8(rng, (n, shape[-1]), w_type)
+                operands = [x, w, bias_s32(rng, x, w)]
+                yield example(f"{label}_{x_type}_{w_type}_{y_type}", rng, "Linear", operands, y_type)
+        x = q8("x", (2, 40))
+        w = weight_q8(rng, (12, 40), zero_points=True)
+        yield example("weight_zero_points", rng, "Linear", [x, w, None], "u8")
+        w = weight_q8(rng, (12, 40), per_channel=False)
+        yield example("clamp", rng, "Linear", [x, w, None], "u8", clamp=(-0.5, 1.5))
+        operands = [f32("x", 2, 8), const_f32("w", rng, 4, 8), None]
+        yield example("clamp_f32", rng, "Linear", operands, clamp=(0.0, np.inf))
