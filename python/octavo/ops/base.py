@@ -52,7 +52,7 @@ class Tensor(Protocol):
         ...
 
     def slice(self, starts: Sequence[int], dims: Shape, steps: Sequence[int]) -> Tensor:
-        """A view of every `steps[i]`-th element from `starts[i]`; a negative step runs backwards."""
+        """A view of every `steps[i]`-th element from `starts[i]`; negative steps run backwards."""
         ...
 
 
@@ -71,12 +71,12 @@ class Lowering(Protocol):
         ...
 
     def tensor(self, name: str, *, direct: bool = False) -> Tensor:
-        """The tensor of a value to read. Model inputs and constants are copied into the arena first,
-        unless `direct` (only for quantize, dequantize, copy, flip), which reads an input in place."""
+        """The tensor of a value to read. Model inputs and constants are copied into the arena
+        first, unless `direct` (for quantize, dequantize, copy, flip), which reads in place."""
         ...
 
     def out(self, name: str, *, direct: bool = False) -> Tensor:
-        """The tensor of an output to write; `direct` writes a model output in place where possible."""
+        """The tensor of an output to write; `direct` writes a model output in place if it can."""
         ...
 
     def alias(self, name: str, tensor: Tensor) -> None:
@@ -121,7 +121,7 @@ class Op(ABC):
     def int_reason(
         self, node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value]
     ) -> str | None:
-        """None when the op has an integer form for these 8-bit values, else why not, in a phrase."""
+        """None when the op has an integer form for these values, else why not, in a phrase."""
         return f"{node.op} has no integer form"
 
     def int_ref(
@@ -131,7 +131,7 @@ class Op(ABC):
         inputs: Sequence[Value | None],
         outputs: Sequence[Value],
     ) -> tuple[Array, ...]:
-        """The norm on stored 8-bit arrays (docs/numerics.md); only called when int_reason is None."""
+        """The norm on stored 8-bit arrays (docs/numerics.md); called when int_reason is None."""
         raise UnsupportedError(f"{node.label()}: {self.int_reason(node, inputs, outputs)}")
 
     @abstractmethod
@@ -164,7 +164,9 @@ def get(node: Node) -> Op:
     """The operator of a node. Raises UnsupportedError naming node and op."""
     op = _REGISTRY.get(node.op)
     if op is None:
-        raise UnsupportedError(f"{node.label()}: operator is not supported; known: {', '.join(names())}")
+        raise UnsupportedError(
+            f"{node.label()}: operator is not supported; known: {', '.join(names())}"
+        )
     return op
 
 

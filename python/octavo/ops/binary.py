@@ -50,7 +50,9 @@ class Binary(Op):
     def lower(self, node: Node, ctx: Lowering) -> None:
         operands = [ctx.tensor(node.inputs[0]), ctx.tensor(node.inputs[1])]
         floats = attrs.clamp_floats(node)
-        ctx.emit("binary_f32", operands, [ctx.out(node.outputs[0])], ints=[self.code], floats=floats)
+        ctx.emit(
+            "binary_f32", operands, [ctx.out(node.outputs[0])], ints=[self.code], floats=floats
+        )
 
     def examples(self, rng: np.random.Generator) -> Iterator[Example]:
         for a, b in _SHAPES:

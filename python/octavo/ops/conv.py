@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -97,11 +98,13 @@ class Conv(Op):
 
 
 #: label: (input [N,H,W,C], weights [O,kh,kw,C/groups], attributes)
-_CASES: dict[str, tuple[Shape, Shape, dict[str, object]]] = {
+_CASES: dict[str, tuple[Shape, Shape, dict[str, Any]]] = {
     "1x1": ((1, 5, 6, 16), (8, 1, 1, 16), {}),
     "3x3": ((2, 6, 7, 5), (9, 3, 3, 5), {"pads": (1, 1, 1, 1)}),
     "3x3_stride2_asymmetric": (
-        (1, 9, 8, 3), (17, 3, 3, 3), {"strides": (2, 2), "pads": (0, 0, 1, 1)},
+        (1, 9, 8, 3),
+        (17, 3, 3, 3),
+        {"strides": (2, 2), "pads": (0, 0, 1, 1)},
     ),
     "5x3_strides_dilations": (
         (1, 11, 9, 4),
@@ -111,10 +114,14 @@ _CASES: dict[str, tuple[Shape, Shape, dict[str, object]]] = {
     "groups": ((1, 5, 5, 12), (6, 3, 3, 4), {"groups": 3, "pads": (1, 1, 1, 1)}),
     "depthwise": ((1, 7, 8, 19), (19, 3, 3, 1), {"groups": 19, "pads": (1, 1, 1, 1)}),
     "depthwise_stride2_5x5": (
-        (1, 9, 9, 32), (32, 5, 5, 1), {"groups": 32, "strides": (2, 2), "pads": (2, 2, 2, 2)},
+        (1, 9, 9, 32),
+        (32, 5, 5, 1),
+        {"groups": 32, "strides": (2, 2), "pads": (2, 2, 2, 2)},
     ),
     "depthwise_multiplier": (
-        (1, 6, 5, 7), (14, 3, 3, 1), {"groups": 7, "dilations": (2, 1), "pads": (2, 1, 2, 1)},
+        (1, 6, 5, 7),
+        (14, 3, 3, 1),
+        {"groups": 7, "dilations": (2, 1), "pads": (2, 1, 2, 1)},
     ),
     "wide": ((1, 4, 4, 130), (67, 1, 1, 130), {"strides": (2, 1)}),
 }

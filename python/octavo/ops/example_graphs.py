@@ -25,7 +25,9 @@ def f32(name: str, *shape: int) -> Value:
     return Value(name, "f32", shape)
 
 
-def q8(name: str, shape: Shape, dtype: str = "u8", scale: float = 0.05, zero_point: int = 3) -> Value:
+def q8(
+    name: str, shape: Shape, dtype: str = "u8", scale: float = 0.05, zero_point: int = 3
+) -> Value:
     """An 8-bit activation with one scale."""
     return Value(name, dtype, shape, Affine.per_tensor(scale, zero_point))
 
@@ -110,7 +112,7 @@ def example(
     params: Affine | None = None,
     feeds: Mapping[str, Array] | None = None,
     bound: float | None = None,
-    **attrs: Any,
+    **attrs: object,
 ) -> Example:
     """A one-node example with output `y` of type `dtype`.
 

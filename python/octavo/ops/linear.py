@@ -74,15 +74,21 @@ class Linear(Op):
             label = "x".join(map(str, (*shape, n)))
             w32, b32 = const_f32("w", rng, n, shape[-1]), const_f32("b", rng, n)
             yield example(f"{label}_f32", rng, "Linear", [f32("x", *shape), w32, b32])
-            for x_type, w_type, y_type in (("u8", "s8", "u8"), ("s8", "s8", "s8"), ("u8", "u8", "s8")):
+            for x_type, w_type, y_type in (
+                ("u8", "s8", "u8"),
+                ("s8", "s8", "s8"),
+                ("u8", "u8", "s8"),
+            ):
                 x = q8("x", shape, x_type)
                 w = weight_q8(rng, (n, shape[-1]), w_type)
                 operands = [x, w, bias_s32(rng, x, w)]
-                yield example(f"{label}_{x_type}_{w_type}_{y_type}", rng, "Linear", operands, y_type)
+                yield example(
+                    f"{label}_{x_type}_{w_type}_{y_type}", rng, "Linear", operands, y_type
+                )
         x = q8("x", (2, 40))
         w = weight_q8(rng, (12, 40), zero_points=True)
         yield example("weight_zero_points", rng, "Linear", [x, w, None], "u8")
         w = weight_q8(rng, (12, 40), per_channel=False)
         yield example("clamp", rng, "Linear", [x, w, None], "u8", clamp=(-0.5, 1.5))
-        operands = [f32("x", 2, 8), const_f32("w", rng, 4, 8), None]
-        yield example("clamp_f32", rng, "Linear", operands, clamp=(0.0, np.inf))
+        x, w = f32("x", 2, 8), const_f32("w", rng, 4, 8)
+        yield example("clamp_f32", rng, "Linear", [x, w, None], clamp=(0.0, np.inf))

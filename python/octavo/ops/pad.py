@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -80,9 +81,11 @@ class Pad(Op):
                 ((3, 4), (1, 0), (0, 2), 1.5),
             )
         ):
-            attributes = {"begin": begin, "end": end, "value": value}
+            attributes: dict[str, Any] = {"begin": begin, "end": end, "value": value}
             yield example(f"{index}_f32", rng, self.name, [f32("x", *shape)], **attributes)
             for dtype in ("u8", "s8"):
                 x = q8("x", shape, dtype, 0.05, 60)
                 params = x.affine
-                yield example(f"{index}_{dtype}", rng, self.name, [x], dtype, params=params, **attributes)
+                yield example(
+                    f"{index}_{dtype}", rng, self.name, [x], dtype, params=params, **attributes
+                )

@@ -43,7 +43,7 @@ class Pool(Op):
         window = Window.of(node)
         size = window.output(node, height, width)
         if window.valid_counts(height, width).min() < 1:
-            raise ShapeError(f"{node.label()}: a window lies in the padding {window.pads} altogether")
+            raise ShapeError(f"{node.label()}: a window lies wholly in the padding {window.pads}")
         return ((n, *size, channels),)
 
 
@@ -59,7 +59,7 @@ class MaxPool(Pool):
     def _maximum(self, node: Node, x: Array, lowest: float) -> Array:
         window = Window.of(node)
         views = (view for _, _, view in window.taps(window.pad(x, lowest)))
-        y = next(views).copy()
+        y: Array = next(views).copy()
         for view in views:
             np.maximum(y, view, out=y)
         return y
@@ -95,7 +95,9 @@ class MaxPool(Pool):
             for dtype in ("u8", "s8"):
                 x = q8("x", shape, dtype, 0.1, 20)
                 params = x.affine
-                yield example(f"{label}_{dtype}", rng, self.name, [x], dtype, params=params, **attributes)
+                yield example(
+                    f"{label}_{dtype}", rng, self.name, [x], dtype, params=params, **attributes
+                )
 
 
 def _average_ref(
@@ -134,7 +136,7 @@ def _average_float(window: Window, include_pad: bool, x: Array) -> tuple[Array, 
 
 @register
 class AveragePool(Pool):
-    """The mean of each window; `count_include_pad` divides by the whole kernel at the border too."""
+    """The mean of each window; with `count_include_pad` the border divides by the whole kernel."""
 
     name = "AveragePool"
 
@@ -168,7 +170,9 @@ class AveragePool(Pool):
             yield example(f"{label}_f32", rng, self.name, [f32("x", *shape)], **attributes)
             for x_type, y_type in (("u8", "u8"), ("s8", "s8"), ("s8", "u8")):
                 x = q8("x", shape, x_type, 0.1, 100)
-                yield example(f"{label}_{x_type}_{y_type}", rng, self.name, [x], y_type, **attributes)
+                yield example(
+                    f"{label}_{x_type}_{y_type}", rng, self.name, [x], y_type, **attributes
+                )
         attributes = {"kernel": (3, 3), "pads": (1, 1, 1, 1), "count_include_pad": False}
         x = q8("x", (1, 4, 5, 40))
         yield example("valid_count", rng, self.name, [x], "u8", **attributes)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -85,9 +86,11 @@ class Slice(Op):
         }
         for label, (shape, triples) in cases.items():
             starts, ends, steps = zip(*triples, strict=True)
-            attributes = {"starts": starts, "ends": ends, "steps": steps}
+            attributes: dict[str, Any] = {"starts": starts, "ends": ends, "steps": steps}
             yield example(f"{label}_f32", rng, self.name, [f32("x", *shape)], **attributes)
             for dtype in ("u8", "s8"):
                 x = q8("x", shape, dtype)
                 params = x.affine
-                yield example(f"{label}_{dtype}", rng, self.name, [x], dtype, params=params, **attributes)
+                yield example(
+                    f"{label}_{dtype}", rng, self.name, [x], dtype, params=params, **attributes
+                )

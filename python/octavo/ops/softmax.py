@@ -43,7 +43,9 @@ class Softmax(Op):
         reason = activation_reason([*inputs, *outputs])
         shape = outputs[0].shape
         if reason is None and not _is_last(shape, attrs.axis(node, len(shape))):
-            return f"softmax along axis {node.attrs.get('axis', -1)} of {shape}, which is not the last"
+            return (
+                f"softmax along axis {node.attrs.get('axis', -1)} of {shape}, which is not the last"
+            )
         return reason
 
     def int_ref(

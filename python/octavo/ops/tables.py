@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""8-bit unary functions as 256-entry tables: evaluation on stored values and the plan's constant."""
+"""8-bit unary functions as 256-entry tables: on stored values and as the plan's constant."""
 
 from __future__ import annotations
 

@@ -92,7 +92,9 @@ class Unary(Op):
             for x_type, y_type in (("u8", "u8"), ("s8", "s8"), ("u8", "s8")):
                 zero_point = int(np.rint(-low / scale)) - (128 if x_type == "s8" else 0)
                 x = q8("x", (1, 3, 5, 33), x_type, scale, zero_point)
-                yield example(f"{label}_{x_type}_{y_type}", rng, self.name, [x], y_type, **attributes)
+                yield example(
+                    f"{label}_{x_type}_{y_type}", rng, self.name, [x], y_type, **attributes
+                )
 
 
 def _leaky_relu(x: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
@@ -169,7 +171,7 @@ class Sigmoid(Unary):
     name = "Sigmoid"
     code = 2
 
-    def function(self, node: Node) -> tables.Function:  # noqa: ARG002
+    def function(self, node: Node) -> tables.Function:
         return _sigmoid
 
 
@@ -180,7 +182,7 @@ class Tanh(Unary):
     name = "Tanh"
     code = 3
 
-    def function(self, node: Node) -> tables.Function:  # noqa: ARG002
+    def function(self, node: Node) -> tables.Function:
         return np.tanh
 
 
@@ -210,7 +212,7 @@ class HardSwish(Unary):
     name = "HardSwish"
     code = 5
 
-    def function(self, node: Node) -> tables.Function:  # noqa: ARG002
+    def function(self, node: Node) -> tables.Function:
         return _hard_swish
 
 
@@ -221,7 +223,7 @@ class Exp(Unary):
     name = "Exp"
     code = 6
 
-    def function(self, node: Node) -> tables.Function:  # noqa: ARG002
+    def function(self, node: Node) -> tables.Function:
         return np.exp
 
     def domain(self) -> tuple[float, float]:
@@ -235,7 +237,7 @@ class Sqrt(Unary):
     name = "Sqrt"
     code = 7
 
-    def function(self, node: Node) -> tables.Function:  # noqa: ARG002
+    def function(self, node: Node) -> tables.Function:
         return np.sqrt
 
     def domain(self) -> tuple[float, float]:

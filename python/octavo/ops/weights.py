@@ -80,7 +80,7 @@ def finish(node: Node, acc: Array, x: Value, w: Value, y: Value) -> Array:
 def constants(node: Node, ctx: Lowering) -> tuple[list[Array], bool]:
     """(weights, bias, ...) of the plan step, and whether it is the integer one.
 
-    Integer: weights, bias s32 [O], multiplier f32 [O] and, unless all 0, weight zero points s32 [O].
+    Integer: weights, bias s32 [O], multiplier f32 [O], weight zero points s32 [O] unless all 0.
     Raises UnsupportedError where weights or bias are not constant.
     """
     x, w = ctx.value(node.inputs[0]), ctx.value(node.inputs[1])
@@ -103,7 +103,9 @@ def constants(node: Node, ctx: Lowering) -> tuple[list[Array], bool]:
 
 def _constant(node: Node, value: Value) -> Array:
     if value.data is None:
-        raise UnsupportedError(f"{node.label()}: '{value.name}' is computed; only constants work here")
+        raise UnsupportedError(
+            f"{node.label()}: '{value.name}' is computed; only constants work here"
+        )
     return value.data
 
 

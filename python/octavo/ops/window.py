@@ -56,8 +56,8 @@ class Window:
             padded = size + self.pads[side] + self.pads[side + 2]
             if padded < self.extent(side) or size < 1:
                 raise ShapeError(
-                    f"{node.label()}: kernel {self.kernel} with dilations {self.dilations} does not "
-                    f"fit an input of {height}x{width} with pads {self.pads}"
+                    f"{node.label()}: kernel {self.kernel} with dilations {self.dilations} does "
+                    f"not fit an input of {height}x{width} with pads {self.pads}"
                 )
             sizes.append((padded - self.extent(side)) // self.strides[side] + 1)
         return sizes[0], sizes[1]
@@ -90,7 +90,7 @@ class Window:
         """[OH, OW, 1] int64: kernel elements of each window that fall on the input."""
         ones = np.ones((1, height, width, 1), np.int64)
         total = sum(view for _, _, view in self.taps(self.pad(ones, 0)))
-        return np.asarray(total)[0]
+        return np.asarray(np.asarray(total)[0])
 
     def ints(self) -> tuple[int, ...]:
         """kh kw stride_h stride_w dilation_h dilation_w pad_top pad_left pad_bottom pad_right."""
