@@ -28,6 +28,7 @@ if ! cmake --preset "$preset" \
   exit 1
 fi
 cmake --build --preset "$preset" -j "$jobs"
+ninja -C "$build" -t cleandead >/dev/null  # objects of deleted sources would mislead the checks
 
 package=$build/python/octavo
 rm -rf "$build/python"

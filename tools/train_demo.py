@@ -19,6 +19,7 @@ import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -146,9 +147,6 @@ def train(split: Split) -> DigitsNet:
     return net.eval()
 
 
-AttrValue = int | float | list[int]
-
-
 class _Exporter:
     """Appends ONNX nodes by hand, so that the file holds exactly these operators."""
 
@@ -162,7 +160,7 @@ class _Exporter:
         self.constants.append(numpy_helper.from_array(self._state[key], key))
         return key
 
-    def emit(self, op: str, name: str, inputs: list[str], **attrs: AttrValue) -> str:
+    def emit(self, op: str, name: str, inputs: list[str], **attrs: Any) -> str:  # noqa: ANN401
         self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attrs))
         return name
 

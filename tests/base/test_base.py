@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from octavo import _core
 from octavo.errors import InvalidArgumentError, IsaError
 
 SEED = 1234
+CPUINFO = Path("/proc/cpuinfo")
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
@@ -214,9 +216,9 @@ def test_isa_list() -> None:
     assert info["brand"] == _core.cpu_brand() != ""
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/cpuinfo"), reason="needs /proc/cpuinfo")
+@pytest.mark.skipif(not CPUINFO.exists(), reason="needs /proc/cpuinfo")
 def test_isa_support_agrees_with_the_kernel() -> None:
-    with open("/proc/cpuinfo", encoding="ascii") as cpuinfo:
+    with CPUINFO.open(encoding="ascii") as cpuinfo:
         flags = next((set(line.split()) for line in cpuinfo if line.startswith("flags")), None)
     if flags is None:
         pytest.skip("not an x86 CPU")

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tools/check_disasm.py on written-out disassembly."""
+
+from __future__ import annotations
+
+import pytest
+
+import check_disasm
+from objects import parse_disassembly
+
+HEADER = (
+    "\nDisassembly of section .text:\n\n0000000000000000 <octavo::kernel(octavo::Args const&)>:\n"
+)
+
+
+def loops(*lines: str) -> list[check_disasm.Loop]:
+    body = "\n".join(f"  {4 * i:x}:\t{line}" for i, line in enumerate(lines))
+    return check_disasm.loops_of(parse_disassembly(HEADER + body + "\n"))
+
+
+def test_clean_loop() -> None:
+    (loop,) = loops(
+        "vpxord %zmm0,%zmm0,%zmm0",
+        "vmovdqu8 (%rsi),%zmm1",
+        "vpdpbusd (%rdi){1to16},%zmm1,%zmm0",
+        "add    $0x40,%rsi",
+        "jne    4 <octavo::kernel(octavo::Args const&)+0x4>",
+        "vmovdqu8 %zmm0,0x40(%rsp)",
+        "ret",
+    )
+    assert (loop.instructions, loop.dots, loop.spills) == (4, 1, 0)
+    assert check_disasm.verdict("gemm_s8", loop) == ""
+
+
+@pytest.mark.parametrize(
+    "spill",
+    [
+        "vmovdqa64 %zmm3,0x40(%rsp)",
+        "vmovdqa 0x40(%rsp),%ymm3",
+        "vpaddd 0x80(%rsp,%rax,8),%zmm3,%zmm3",
+    ],
+)
+def test_stack_traffic_in_the_loop(spill: str) -> None:
+    (loop,) = loops("vpdpbusd %zmm1,%zmm2,%zmm0", spill, "jne    0 <x>")
+    assert loop.spills == 1
+    assert "memory" in check_disasm.verdict("gemm_s8", loop)
+
+
+def test_scalar_stack_traffic_is_not_a_spill() -> None:
+    (loop,) = loops("vpmaddubsw %ymm1,%ymm2,%ymm0", "mov    0x8(%rsp),%rax", "jne    0 <x>")
+    assert loop.spills == 0
+
+
+@pytest.mark.parametrize(
+    ("prologue", "spilled"), [("mov    %rsp,%rbp", 1), ("mov    %rdi,%rbp", 0)]
+)
+def test_rbp_counts_where_it_holds_the_frame(prologue: str, spilled: int) -> None:
+    (loop,) = loops(
+        prologue, "vpdpbusd %zmm1,%zmm2,%zmm0", "vmovdqa64 -0x40(%rbp),%zmm3", "jne    4 <x>"
+    )
+    assert loop.spills == spilled
+
+
+def test_array_of_accumulators_behind_a_pointer() -> None:
+    (loop,) = loops(
+        "vmovdqa64 (%rax),%zmm0",
+        "vpdpbusd %zmm1,%zmm2,%zmm0",
+        "vmovdqa64 %zmm0,(%rax)",
+        "jne    0 <x>",
+    )
+    assert loop.spills == 2
+
+
+def test_outputs_stored_in_the_loop_are_not_spills() -> None:
+    (loop,) = loops(
+        "vmovdqu (%rsi),%ymm1",
+        "vpmaddwd %ymm1,%ymm2,%ymm0",
+        "vmovdqu %ymm0,(%rdi)",
+        "jne    0 <x>",
+    )
+    assert loop.spills == 0
+
+
+def test_only_innermost_loops_with_dot_products_are_listed() -> None:
+    (loop,) = loops(
+        "vmovdqa64 0x40(%rsp),%zmm0",  # outer loop: not checked
+        "vpdpbusd %zmm1,%zmm2,%zmm0",
+        "jne    4 <x>",
+        "vmovdqa64 %zmm0,0x40(%rsp)",
+        "jne    0 <x>",
+        "vpaddd %zmm1,%zmm2,%zmm0",
+        "jne    14 <x>",
+        "jmp    ffff <elsewhere>",
+    )
+    assert (loop.instructions, loop.dots, loop.spills) == (2, 1, 0)
+
+
+def test_peak_loop_needs_independent_accumulators() -> None:
+    (loop,) = loops("vpdpbusd %zmm1,%zmm2,%zmm0", "jne    0 <x>")
+    assert "1 dot products in flight" in check_disasm.verdict("peak", loop)
+
+
+def test_gemm_object_without_dot_products_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_disasm.check_family("gemm_s8/avx2", "gemm_s8", []) == 1
+    assert check_disasm.check_family("pool_s8/avx2", "pool_s8", []) == 0
+    assert "no loop with dot products" in capsys.readouterr().out
+
+
+def test_short_name() -> None:
+    symbol = "void octavo::(anonymous namespace)::tile<4, octavo::Rne>(octavo::Args const&)"
+    assert check_disasm.short_name(symbol) == "tile<4, Rne>"
