@@ -34,8 +34,8 @@ struct GemmS8Block {
 struct GemmS8Args {
   // a_rows[i] + a_offset + step offset is read for 4 bytes: up to 3 bytes past a segment's end, so
   // every buffer needs 3 readable bytes of slack; their value does not matter (weights are 0).
-  const uint8_t* const* a_rows = nullptr;  // round_up(m, mr) entries; entries past m repeat entry m-1
-  uint8_t* const* c_rows = nullptr;        // likewise; exactly n bytes of a row are written, never more
+  const uint8_t* const* a_rows = nullptr;  // round_up(m, mr) entries: past m, entry m-1 again
+  uint8_t* const* c_rows = nullptr;        // likewise; exactly n bytes of a row are written
   ptrdiff_t a_offset = 0;        // added to each a_rows entry (group offset)
   ptrdiff_t c_offset = 0;        // added to each c_rows entry (group offset)
   int32_t m = 0;
