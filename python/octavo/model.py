@@ -200,7 +200,7 @@ class Model:
     def to_onnx(self, path: Source | None = None) -> ModelProto:
         """The model as ONNX (QuantizeLinear/DequantizeLinear where quantized), written to `path`
         if given. Needs the extra `octavo[onnx]` (MissingExtraError)."""
-        from octavo.importers.onnx_export import export_onnx
+        from octavo.exporters.onnx import export_onnx
 
         return export_onnx(self.source, path)
 

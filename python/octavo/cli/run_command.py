@@ -10,7 +10,7 @@ import numpy as np
 
 from octavo.cli.common import add_runtime_arguments, compile_model, load_inputs, print_json
 from octavo.model import load
-from octavo.plan.container import write_atomic
+from octavo.files import write_atomic
 from octavo.report.table import Column, heading, render
 
 HELP = "run a model once and show or save its outputs"

@@ -6,8 +6,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from octavo.files import write_atomic
 from octavo.ir import Graph, verify
-from octavo.plan.container import Section, pack_container, write_atomic
+from octavo.plan.container import Section, pack_container
 from octavo.plan.encode import ConstantPool, assign_offsets, encode_plan
 from octavo.plan.graph_json import encode_graph
 from octavo.plan.lowering import lower

@@ -1,19 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `.octavo` container (docs/format.md): sections in one file, written atomically."""
+"""The `.octavo` container (docs/format.md): sections in one file."""
 
 from __future__ import annotations
 
-import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from octavo.errors import InvalidArgumentError
-
-__all__ = ["Section", "pack_container", "write_atomic"]
+__all__ = ["Section", "pack_container"]
 
 MAGIC = b"OCTAVO\x1a\n"
 VERSION = 1
@@ -51,37 +46,3 @@ def pack_container(sections: Sequence[Section]) -> bytes:
     assert base + len(body) == cursor
     crc = zlib.crc32(_HEADER.pack(MAGIC, VERSION, len(sections), cursor, 0) + table)
     return _HEADER.pack(MAGIC, VERSION, len(sections), cursor, crc) + table + bytes(body)
-
-
-def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes `data` to `path` so that a crash leaves the old file or the new one, never a torn one:
-    temporary file in the same folder, write, fsync, rename, fsync of the folder.
-
-    Raises InvalidArgumentError when the folder does not exist or cannot be written.
-    """
-    target = Path(path)
-    try:
-        handle, temporary = tempfile.mkstemp(
-            prefix=f".{target.name}.{os.getpid()}.", suffix=".tmp", dir=target.parent
-        )
-    except OSError as error:
-        raise InvalidArgumentError(f"cannot write '{target}': {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise InvalidArgumentError(f"cannot write '{target}': {error.strerror}") from error
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Emission of ONNX nodes with lazy layouts.
+
+The IR is NHWC, ONNX is NCHW. Instead of inserting and cancelling transposes, every IR value v
+remembers the axis order p in which ONNX holds it: onnx = transpose(v, p). A Transpose node of the
+IR only changes p; a real one is emitted when an operator needs another order than the one at hand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.errors import missing_extra
+from octavo.ir import Graph, Value
+from octavo.quant import multiplier
+
+try:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+except ImportError as error:
+    raise missing_extra("onnx", "writing ONNX files") from error
+
+__all__ = ["NCHW", "OPSET", "Emitter", "Order", "identity", "is_clamped"]
+
+Array = NDArray[Any]
+Order = tuple[int, ...]
+OPSET = 17
+NCHW: Order = (0, 3, 1, 2)
+_TYPES = {
+    "f32": TensorProto.FLOAT,
+    "u8": TensorProto.UINT8,
+    "s8": TensorProto.INT8,
+    "s16": TensorProto.INT16,
+    "s32": TensorProto.INT32,
+    "s64": TensorProto.INT64,
+    "u32": TensorProto.UINT32,
+    "bool": TensorProto.BOOL,
+}
+
+
+def identity(rank: int) -> Order:
+    """The order that changes nothing."""
+    return tuple(range(rank))
+
+
+def is_clamped(clamp: tuple[float, float] | None) -> bool:
+    """True when a fused clamp bounds anything."""
+    return clamp is not None and not (clamp[0] == -math.inf and clamp[1] == math.inf)
+
+
+class Emitter:
+    """Collects ONNX nodes and initializers for one graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+        self._held: dict[str, dict[Order, str]] = {}  # IR value -> order -> ONNX tensor
+        self._count = 0
+        for name in graph.inputs:
+            self._held[name] = {identity(len(graph.values[name].shape)): name}
+
+    def fresh(self, stem: str) -> str:
+        """A tensor name nobody else has."""
+        self._count += 1
+        return f"{stem}/onnx{self._count}"
+
+    def node(
+        self, op: str, inputs: Sequence[str], output: str, attrs: Mapping[str, Any] | None = None
+    ) -> str:
+        """Appends a node with one output; returns the output's name."""
+        given = {key: value for key, value in (attrs or {}).items() if value is not None}
+        self.nodes.append(
+            helper.make_node(op, list(inputs), [output], name=f"{op}:{output}", **given)
+        )
+        return output
+
+    def initializer(self, stem: str, data: Array) -> str:
+        """A constant under a name made from `stem`; equal requests share it."""
+        array = np.ascontiguousarray(data).reshape(data.shape)
+        name = stem
+        while name in self.initializers or name in self.graph.inputs:
+            if name in self.initializers and self.initializers[name].raw_data == array.tobytes():
+                return name
+            name = self.fresh(stem)
+        self.initializers[name] = numpy_helper.from_array(array, name)
+        return name
+
+    def order(self, name: str) -> Order:
+        """The order in which a value is at hand (identity for constants)."""
+        held = self._held.get(name)
+        return next(iter(held)) if held else identity(len(self.graph.values[name].shape))
+
+    def hold(self, name: str, order: Order, tensor: str) -> None:
+        """Records that ONNX `tensor` is the value in `order`."""
+        self._held.setdefault(name, {})[order] = tensor
+
+    def output_name(self, name: str, order: Order) -> str:
+        """Name for the tensor that computes a value: its own, unless it is a model output in
+        another order, or the name is taken."""
+        plain = order == identity(len(order))
+        if name in self._held or (name in self.graph.outputs and not plain):
+            return self.fresh(name)
+        return name
+
+    def tensor(self, name: str, order: Order) -> str:
+        """The ONNX tensor of a value in `order`; emits a Transpose when it is held otherwise."""
+        value = self.graph.values[name]
+        held = self._held.setdefault(name, {})
+        if order in held:
+            return held[order]
+        if value.data is not None:
+            plain = order == identity(len(order))
+            tensor = self.initializer(
+                name if plain else f"{name}/{'_'.join(map(str, order))}", value.data.transpose(order)
+            )
+        else:
+            source_order, source = next(iter(held.items()))
+            perm = [source_order.index(axis) for axis in order]
+            tensor = self.node("Transpose", [source], self.fresh(name), {"perm": perm})
+        held[order] = tensor
+        return tensor
+
+    def parameters(self, value: Value, order: Order) -> tuple[str, str, int | None]:
+        """(scale, zero point, axis) initializers of a quantized value held in `order`."""
+        affine = value.affine
+        zero_type = {"u8": np.uint8, "s8": np.int8, "s32": np.int32}[value.dtype]
+        stem = value.name
+        scale = self.initializer(f"{stem}/scale", np.asarray(affine.scale, np.float32))
+        zero = self.initializer(f"{stem}/zero_point", affine.zero_point.astype(zero_type))
+        axis = None if affine.axis is None else order.index(affine.axis)
+        return scale, zero, axis
+
+    def dequantized(self, name: str, order: Order) -> str:
+        """A float tensor of an 8-bit value: DequantizeLinear in front of a float operator."""
+        value = self.graph.values[name]
+        if not value.is_8bit:
+            return self.tensor(name, order)
+        scale, zero, axis = self.parameters(value, order)
+        stored = self.tensor(name, order)
+        attrs = {"axis": axis}
+        return self.node("DequantizeLinear", [stored, scale, zero], self.fresh(name), attrs)
+
+    def dequantized_bias(self, name: str, x: Value, w: Value) -> str:
+        """A float tensor of an s32 bias whose scale is s_x * s_w[c]."""
+        value = self.graph.values[name]
+        if value.dtype != "s32":
+            return self.tensor(name, identity(1))
+        scale = np.broadcast_to(multiplier(x.scale, w.affine.scale, 1.0), value.shape)
+        inputs = [
+            self.tensor(name, identity(1)),
+            self.initializer(f"{name}/scale", scale),
+            self.initializer(f"{name}/zero_point", np.zeros(value.shape, np.int32)),
+        ]
+        return self.node("DequantizeLinear", inputs, self.fresh(name), {"axis": 0})
+
+    def finish(self, name: str, order: Order, result: str, clamp: Any = None) -> None:
+        """Takes a float `result` as the value `name`: clamp, then QuantizeLinear if it is 8-bit."""
+        value = self.graph.values[name]
+        if is_clamped(clamp):
+            result = self.clip(result, clamp, self.fresh(name))
+        if value.is_8bit:
+            scale, zero, axis = self.parameters(value, order)
+            target = self.output_name(name, order)
+            result = self.node("QuantizeLinear", [result, scale, zero], target, {"axis": axis})
+        else:
+            target = self.output_name(name, order)
+            self.nodes[-1].output[0] = target
+            self.nodes[-1].name = f"{self.nodes[-1].op_type}:{target}"
+            result = target
+        self.hold(name, order, result)
+
+    def clip(self, source: str, clamp: tuple[float, float], output: str) -> str:
+        """Relu or Clip."""
+        low, high = clamp
+        if low == 0.0 and high == math.inf:
+            return self.node("Relu", [source], output)
+        bounds = [
+            self.initializer(f"clip/{bound!r}", np.float32(bound)) if math.isfinite(bound) else ""
+            for bound in (low, high)
+        ]
+        return self.node("Clip", [source, *bounds], output)
+
+    def value_info(self, name: str) -> onnx.ValueInfoProto:
+        """Type and shape of a model input or output, symbolic dimensions by name."""
+        value = self.graph.values[name]
+        symbols = self.graph.dynamic.get(name, (None,) * len(value.shape))
+        dims: list[int | str] = [
+            dim if symbol is None else symbol
+            for dim, symbol in zip(value.shape, symbols, strict=True)
+        ]
+        if name in self.graph.outputs and dims:
+            for key, names in self.graph.dynamic.items():
+                shape = self.graph.values[key].shape
+                if names and names[0] is not None and shape[0] == dims[0]:
+                    dims[0] = names[0]
+        return helper.make_tensor_value_info(name, _TYPES[value.dtype], dims)
