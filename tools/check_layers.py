@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Checks the C++ layering by include lines, and reports files over the length limits.
+"""Checks the C++ layering by include lines, who imports octavo._core, and file lengths.
 
     python tools/check_layers.py [root]
 
 base < kernels < ops < runtime < capi | bindings: a file includes its own layer and lower ones;
-intrinsics only in kernels/simd/ and kernels/<family>/<isa>*.cc; pybind11 only in bindings/. Exits
-with 1 when a rule is broken; lengths are reported only.
+intrinsics only in kernels/simd/ and kernels/<family>/<isa>*.cc; pybind11 only in bindings/.
+In Python only octavo itself, octavo.plan and octavo.session import octavo._core (the other layers
+are import-linter's, which does not see compiled modules).
+Exits with 1 when a rule is broken; lengths are reported only.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from collections.abc import Iterator
@@ -23,6 +26,7 @@ INTRINSICS = re.compile(
     r"|^simde/"
 )
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:<(?P<system>[^>]+)>|"(?P<local>[^"]+)")')
+CORE_USERS = ("__init__.py", "plan/", "session.py")
 KERNEL_LINES, OTHER_LINES = 250, 300
 
 
@@ -77,6 +81,36 @@ def check(root: Path) -> list[str]:
     return problems
 
 
+def imports_core(tree: ast.AST) -> int | None:
+    """Line of the first import of octavo._core, absolute or relative; None without one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module or ''}.{alias.name}" for alias in node.names]
+            names.append(node.module or "")
+        else:
+            continue
+        if any("_core" in name.split(".") for name in names):
+            return node.lineno
+    return None
+
+
+def check_core_users(root: Path) -> list[str]:
+    package = root / "python/octavo"
+    problems = []
+    for source in sorted(package.rglob("*.py")):
+        path = source.relative_to(package).as_posix()
+        if path.startswith(CORE_USERS):
+            continue
+        line = imports_core(ast.parse(source.read_text(encoding="utf-8"), path))
+        if line is not None:
+            problems.append(
+                f"python/octavo/{path}:{line}: only octavo, plan and session import octavo._core"
+            )
+    return problems
+
+
 def long_files(root: Path) -> list[str]:
     """Files longer than the house limits, C++ and Python."""
     report = []
@@ -95,7 +129,7 @@ def main(arguments: list[str]) -> int:
     root = Path(arguments[0]) if arguments else Path(__file__).resolve().parent.parent
     for line in long_files(root):
         print(f"long: {line}")
-    problems = check(root)
+    problems = check(root) + check_core_users(root)
     for problem in problems:
         print(problem)
     print(f"check_layers: {len(problems)} broken rules")

@@ -79,5 +79,29 @@ def test_long_files_are_reported(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import octavo._core",
+        "from octavo import _core",
+        "from octavo import quant, _core as core",
+        "from octavo._core import crc32",
+        "from . import _core",
+        "def f():\n    from ._core import crc32",
+    ],
+)
+def test_python_users_of_the_core(tmp_path: Path, line: str) -> None:
+    package = tmp_path / "python/octavo"
+    for name in ("__init__.py", "session.py", "plan/build.py", "model.py", "report/table.py"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(f"import numpy\n{line}\n", encoding="utf-8")
+    problems = check_layers.check_core_users(tmp_path)
+    assert [p.split(":")[0] for p in problems] == [
+        "python/octavo/model.py",
+        "python/octavo/report/table.py",
+    ]
+
+
 def test_this_repository() -> None:
-    assert check_layers.check(Path(check_layers.__file__).resolve().parent.parent) == []
+    root = Path(check_layers.__file__).resolve().parent.parent
+    assert check_layers.check(root) + check_layers.check_core_users(root) == []
