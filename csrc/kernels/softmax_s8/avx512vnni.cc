@@ -9,6 +9,7 @@ namespace {
 
 constexpr int64_t kBlock = 64;
 constexpr int64_t kLevels = 256;
+constexpr int64_t kShortRow = 128;  // two blocks: below it fewer quotients than 256
 
 uint8_t row_max(const uint8_t* in, int64_t n) {
   __m512i max_u8x64 = _mm512_setzero_si512();
@@ -46,7 +47,7 @@ struct Quotient {
 
 // Short row: one quotient per value. `e` is padded, so that whole blocks may be read.
 void run_short(const SoftmaxS8Args& args, uint8_t max) {
-  alignas(64) uint32_t e[kLevels];
+  alignas(64) uint32_t e[kShortRow];
   int64_t sum = 0;
   for (int64_t i = 0; i < args.n; ++i) {
     e[i] = args.table[max - args.in[i]];
@@ -82,7 +83,7 @@ void run_long(const SoftmaxS8Args& args, uint8_t max) {
 
 void softmax_s8_x64_avx512vnni(const SoftmaxS8Args& args) {
   const uint8_t max = row_max(args.in, args.n);
-  if (args.n <= kLevels) {
+  if (args.n <= kShortRow) {
     run_short(args, max);
   } else {
     run_long(args, max);
