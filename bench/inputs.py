@@ -35,16 +35,16 @@ def natural_input(shape: tuple[int, ...], seed: int) -> npt.NDArray[np.float32]:
 def random_feed(
     shape: tuple[int, ...], dtype: np.dtype[np.generic], seed: int
 ) -> npt.NDArray[np.generic]:
-    """`natural_input` for a graph input of any real dtype: integers use their whole range.
+    """`natural_input` for a graph input: floating, or 8-bit integers over their whole range.
 
     Raises:
-        TypeError: `dtype` is neither floating nor integer.
+        TypeError: `dtype` is another one.
     """
     values = natural_input(shape, seed) if len(shape) > 1 else natural_input((1, *shape), seed)[0]
     if np.issubdtype(dtype, np.floating):
         return np.asarray(values, dtype)
-    if not np.issubdtype(dtype, np.integer):
+    if dtype not in (np.uint8, np.int8):
         raise TypeError(f"no random input for dtype {dtype}")
-    low, high = (-128, 127) if np.issubdtype(dtype, np.signedinteger) else (0, 255)
+    low, high = (-128, 127) if dtype == np.int8 else (0, 255)
     levels = np.rint((values + 2.2) / 4.9 * (high - low)) + low
     return np.asarray(np.clip(levels, low, high), dtype)

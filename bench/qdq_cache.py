@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The zoo, quantized once: QDQ files in a cache folder, named by what they were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import onnx
+
+from bench import zoo
+from bench.runtimes import Feed, OctavoRuntime
+from bench.zoo_blocks import INPUT_NAME
+
+CALIBRATION_BATCHES = 8
+# Seeds from here on, so that no measured input was calibrated on.
+CALIBRATION_SEED = 1000
+_ZOO_SOURCES = ("zoo.py", "zoo_blocks.py", "inputs.py", "qdq_cache.py")
+
+
+def default_cache() -> Path:
+    """Folder for quantized models: XDG_CACHE_HOME or ~/.cache, then octavo-bench."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "octavo-bench"
+
+
+def cache_key(octavo: OctavoRuntime) -> str:
+    """Hash of the sources that a QDQ file depends on: the zoo's and the quantizer's."""
+    digest = hashlib.sha256()
+    sources = [Path(__file__).parent / name for name in _ZOO_SOURCES]
+    for source in sources + octavo.quantizer_sources():
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def quantized_model(name: str, octavo: OctavoRuntime, cache: Path) -> Path:
+    """Path of the zoo model `name` as QDQ at batch 1, made now unless the cache has it."""
+    target = cache / f"{name}-{cache_key(octavo)}.onnx"
+    if target.exists():
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    calibration: list[Feed] = [
+        {INPUT_NAME: zoo.random_input(name, CALIBRATION_SEED + i)}
+        for i in range(CALIBRATION_BATCHES)
+    ]
+    # Same file system as the target, so that the last step is an atomic rename.
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        float_path, qdq_path = Path(scratch) / "float.onnx", Path(scratch) / "qdq.onnx"
+        onnx.save_model(zoo.ZOO[name](), float_path)
+        octavo.quantize(float_path, calibration, qdq_path)
+        fix_batch(qdq_path, qdq_path)
+        qdq_path.replace(target)
+    return target
+
+
+def fix_batch(source: Path, target: Path) -> None:
+    """Copy a model with every symbolic input dimension set to 1: static shapes for everyone."""
+    model = onnx.load_model(source)
+    for value in model.graph.input:
+        for dim in value.type.tensor_type.shape.dim:
+            dim.dim_value = dim.dim_value or 1
+    for value in model.graph.output:
+        for dim in value.type.tensor_type.shape.dim:
+            dim.ClearField("dim_param")
+    # Shapes inferred with the symbol would contradict the inputs.
+    del model.graph.value_info[:]
+    onnx.save_model(onnx.shape_inference.infer_shapes(model), target)
