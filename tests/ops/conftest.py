@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every op's examples as the parameter `case`, and what an example must give."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from octavo import ops, quant
+from octavo.ir import DTYPES, Node, Value
+from octavo.ops.example_graphs import dequantized
+
+SEED = 20240611
+
+
+@dataclass
+class Case:
+    """One example with the operands and results of its only node."""
+
+    example: ops.Example
+    node: Node = field(init=False)
+    inputs: list[Value | None] = field(init=False)
+    output: Value = field(init=False)
+
+    def __post_init__(self):
+        graph = self.example.graph
+        (self.node,) = graph.nodes
+        self.inputs = graph.inputs_of(self.node)
+        (self.output,) = graph.outputs_of(self.node)
+
+    def __str__(self):
+        return f"{self.node.op}-{self.example.name}"
+
+    @property
+    def op(self):
+        return ops.get(self.node)
+
+    @property
+    def integer(self):
+        """Does the node compute with 8-bit activations?"""
+        values = [self.output, *(v for v in self.inputs if v is not None and v.data is None)]
+        return any(value.is_8bit for value in values)
+
+    def stored(self):
+        """Operands as stored."""
+        return [
+            None if v is None else self.example.inputs[v.name] if v.data is None else v.data
+            for v in self.inputs
+        ]
+
+    def real(self):
+        """Operands as real numbers."""
+        pairs = zip(self.inputs, self.stored(), strict=True)
+        return [None if v is None else dequantized(v, data) for v, data in pairs]
+
+    def float_result(self):
+        """`float_ref`, within what the output's type can hold."""
+        (y,) = self.op.float_ref(self.node, self.real())
+        if not self.output.is_8bit:
+            return y
+        limits = np.asarray(quant.QRANGE[self.output.dtype])
+        low, high = quant.dequantize(limits, self.output.scale, self.output.zero_point)
+        return np.clip(y, low, high)
+
+    def expected(self):
+        """What C++ must give: `int_ref` where there are 8-bit values, else `float_ref`."""
+        if not self.integer:
+            return self.float_result()
+        (y,) = self.op.int_ref(self.node, self.stored(), self.inputs, [self.output])
+        return y
+
+    def check(self, result):
+        """Integers exactly; float32 within the example's bound."""
+        expected = self.expected()
+        assert result.dtype == DTYPES[self.output.dtype]
+        if self.integer:
+            np.testing.assert_array_equal(result, expected, err_msg=f"seed {SEED}")
+        else:
+            np.testing.assert_allclose(
+                result, expected, rtol=0, atol=self.example.bound, err_msg=f"seed {SEED}"
+            )
+
+
+def _cases():
+    for name in ops.names():
+        op = ops.get(Node(name, name, (), ()))
+        for example in op.examples(np.random.default_rng(SEED)):
+            yield Case(example)
+
+
+def pytest_generate_tests(metafunc):
+    if "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", list(_cases()), ids=str)
+
+
+@pytest.fixture
+def rng():
+    print(f"seed {SEED}")
+    return np.random.default_rng(SEED)
