@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers for the symbolic dimensions of ONNX inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from octavo.errors import ShapeError
+from octavo.importers.onnx_proto import InputSpec
+from octavo.ir import Shape
+
+#: What a caller may say about an input: its whole shape, or numbers for its symbols.
+InputShape = Sequence[int] | Mapping[str, int]
+
+
+def bind(specs: Sequence[InputSpec], shapes: Mapping[str, InputShape]) -> dict[str, int]:
+    """Symbol -> number, 1 where the caller says nothing.
+
+    Raises ShapeError for an unknown input or symbol, a wrong rank, a number that contradicts the
+    model or another input, or a dimension below 1.
+    """
+    known = {spec.name: spec for spec in specs}
+    for name in shapes:
+        if name not in known:
+            raise ShapeError(f"shapes: '{name}' is not an input; inputs are {list(known)}")
+    found: dict[str, int] = {}
+    for spec in specs:
+        for symbol, number in _pairs(spec, shapes.get(spec.name, {})):
+            if number < 1:
+                raise ShapeError(f"input '{spec.name}': dimension '{symbol}' = {number} is below 1")
+            if found.setdefault(symbol, number) != number:
+                raise ShapeError(
+                    f"input '{spec.name}': dimension '{symbol}' is {number} here and "
+                    f"{found[symbol]} in another input"
+                )
+    for spec in specs:
+        for dim in spec.dims or ():
+            if isinstance(dim, str):
+                found.setdefault(dim, 1)
+    return found
+
+
+def _pairs(spec: InputSpec, given: InputShape) -> list[tuple[str, int]]:
+    """(symbol, number) for what the caller says about one input."""
+    dims = spec.dims
+    if isinstance(given, Mapping):
+        if dims is None:
+            raise ShapeError(
+                f"input '{spec.name}' declares no shape; pass shapes={{'{spec.name}': (…)}}"
+            )
+        for symbol in given:
+            if symbol not in dims:
+                raise ShapeError(f"input '{spec.name}' has no dimension '{symbol}': {dims}")
+        return [(symbol, int(number)) for symbol, number in given.items()]
+    numbers = [int(number) for number in given]
+    if dims is None:
+        return [(unknown_symbol(spec.name, axis), number) for axis, number in enumerate(numbers)]
+    if len(numbers) != len(dims):
+        raise ShapeError(f"input '{spec.name}': shape {tuple(numbers)} for declared {dims}")
+    pairs = []
+    for dim, number in zip(dims, numbers, strict=True):
+        if isinstance(dim, str):
+            pairs.append((dim, number))
+        elif dim != number:
+            raise ShapeError(f"input '{spec.name}': shape {tuple(numbers)} for declared {dims}")
+    return pairs
+
+
+def unknown_symbol(name: str, axis: int) -> str:
+    """The symbol of a dimension of an input that declares no shape."""
+    return f"{name}_{axis}"
+
+
+def bound_shape(spec: InputSpec, binding: Mapping[str, int]) -> Shape:
+    """The shape of an input under a binding. Raises ShapeError for a dimension below 1."""
+    dims = spec.dims
+    if dims is None:
+        symbols: list[str] = []
+        while unknown_symbol(spec.name, len(symbols)) in binding:
+            symbols.append(unknown_symbol(spec.name, len(symbols)))
+        if not symbols:
+            raise ShapeError(
+                f"input '{spec.name}' declares no shape; pass shapes={{'{spec.name}': (…)}}"
+            )
+        dims = tuple(symbols)
+    shape = tuple(binding[dim] if isinstance(dim, str) else dim for dim in dims)
+    if any(dim < 1 for dim in shape):
+        raise ShapeError(f"input '{spec.name}': every dimension must be at least 1, not {shape}")
+    return shape
+
+
+def symbols_of(spec: InputSpec, keep: frozenset[str]) -> tuple[str | None, ...]:
+    """The input's entry in `Graph.dynamic`: names of the symbols in `keep`, None elsewhere."""
+    return tuple(dim if isinstance(dim, str) and dim in keep else None for dim in spec.dims or ())
