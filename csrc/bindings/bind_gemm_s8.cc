@@ -82,8 +82,8 @@ class GemmS8 {
     w.a_zero_point = a_zero_point;
     w.segment_offset = segment_offsets.data();
     n_ = w.n;
-    const auto [first, last] = std::minmax_element(
-        w.segment_offset, w.segment_offset + w.segment_count);
+    const auto [first, last] =
+        std::minmax_element(w.segment_offset, w.segment_offset + w.segment_count);
     read_begin_ = *first;
     read_end_ = *last + checked_round_up(w.segment_len, 4);
     packed_ = pack_gemm_s8(kernel_, w);

@@ -37,9 +37,10 @@ inline void store_u8(uint8_t* c, __m128i y_u8x16, int n) {
   _mm_mask_storeu_epi8(c, static_cast<uint16_t>(0xffff >> (16 - n)), y_u8x16);
 }
 
+// Not inlined: the epilogue's constants would occupy registers that the k-loop needs.
 template <int MR, int NV, class Epilogue>
-inline void tile(const GemmS8Args& args, const GemmS8Block& block, int row, ptrdiff_t column,
-                 const Epilogue& epilogue) {
+__attribute__((noinline)) void tile(const GemmS8Args& args, const GemmS8Block& block, int row,
+                                    ptrdiff_t column, const Epilogue& epilogue) {
   const uint8_t* a[MR];
   S32x16 acc[MR][NV];
 #pragma GCC unroll 16
@@ -91,10 +92,11 @@ void run(const GemmS8Args& args) {
     const ptrdiff_t column = static_cast<ptrdiff_t>(j) * (16 * NV);
     int i = 0;
     for (; i + kHalf < args.m; i += MR) tile<MR, NV>(args, block, i, column, epilogue);
-    if (i + 1 < args.m) {
-      tile<kHalf, NV>(args, block, i, column, epilogue);
-    } else if (i < args.m) {  // a vector times a matrix must not cost half a tile
+    // The rest runs as half a tile with repeated rows; a vector times a matrix as one row.
+    if (i + 1 == args.m) {
       tile<1, NV>(args, block, i, column, epilogue);
+    } else if (i < args.m) {
+      tile<kHalf, NV>(args, block, i, column, epilogue);
     }
   }
 }

@@ -27,8 +27,8 @@ struct GemmS8Block {
   const int32_t* bias;          // [nr] with the zero-point correction, in the kernel's column order
   const float* scale;           // [nr] requantize multipliers, in the kernel's column order
   int32_t step_count;
-  int32_t wide_count;           // 0 unless the kernel's path is kMaddubs
-  int32_t n;                    // valid columns, 1..nr; only the last block of a group has n < nr
+  int32_t wide_count;  // 0 unless the kernel's path is kMaddubs
+  int32_t n;           // valid columns, 1..nr; only the last block of a group has n < nr
 };
 
 struct GemmS8Args {
@@ -36,8 +36,8 @@ struct GemmS8Args {
   // every buffer needs 3 readable bytes of slack; their value does not matter (weights are 0).
   const uint8_t* const* a_rows = nullptr;  // round_up(m, mr) entries: past m, entry m-1 again
   uint8_t* const* c_rows = nullptr;        // likewise; exactly n bytes of a row are written
-  ptrdiff_t a_offset = 0;        // added to each a_rows entry (group offset)
-  ptrdiff_t c_offset = 0;        // added to each c_rows entry (group offset)
+  ptrdiff_t a_offset = 0;                  // added to each a_rows entry (group offset)
+  ptrdiff_t c_offset = 0;                  // added to each c_rows entry (group offset)
   int32_t m = 0;
   const GemmS8Block* blocks = nullptr;  // block j writes c_rows[i][c_offset + j*nr ..][0, n)
   int32_t block_begin = 0, block_end = 0;

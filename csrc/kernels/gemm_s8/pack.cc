@@ -181,13 +181,12 @@ class Packer {
       storage.as<int32_t>(layout.bias)[p] = corrected_bias(channel);
       storage.as<float>(layout.scale)[p] = weights_.multiplier[channel];
     }
-    packed_.blocks.push_back({storage.as<int8_t>(layout.weights),
-                              storage.as<int32_t>(layout.step_offset),
-                              storage.as<int16_t>(layout.wide_weights),
-                              storage.as<int32_t>(layout.wide_offset),
-                              storage.as<int32_t>(layout.bias), storage.as<float>(layout.scale),
-                              static_cast<int32_t>(plan.s8.size()),
-                              static_cast<int32_t>(plan.wide.size()), columns_of(j)});
+    packed_.blocks.push_back(
+        {storage.as<int8_t>(layout.weights), storage.as<int32_t>(layout.step_offset),
+         storage.as<int16_t>(layout.wide_weights), storage.as<int32_t>(layout.wide_offset),
+         storage.as<int32_t>(layout.bias), storage.as<float>(layout.scale),
+         static_cast<int32_t>(plan.s8.size()), static_cast<int32_t>(plan.wide.size()),
+         columns_of(j)});
     packed_.steps += static_cast<int64_t>(plan.s8.size() + plan.wide.size());
     packed_.wide_steps += static_cast<int64_t>(plan.wide.size());
   }

@@ -10,13 +10,13 @@ namespace octavo {
 
 // Weights of one group as the graph knows them.
 struct GemmS8Weights {
-  int32_t n;                    // output channels
-  int32_t segment_count;        // K is segment_count runs of segment_len bytes
+  int32_t n;              // output channels
+  int32_t segment_count;  // K is segment_count runs of segment_len bytes
   int32_t segment_len;
-  const int16_t* weights;       // [n][segment_count * segment_len], w - zero_point, in [-255, 255]
-  const int32_t* bias;          // [n]
-  const float* multiplier;      // [n]
-  int32_t a_zero_point;         // 0..255, folded into the bias
+  const int16_t* weights;   // [n][segment_count * segment_len], w - zero_point, in [-255, 255]
+  const int32_t* bias;      // [n]
+  const float* multiplier;  // [n]
+  int32_t a_zero_point;     // 0..255, folded into the bias
   const int32_t* segment_offset;  // [segment_count] byte offsets from the row pointer
 };
 

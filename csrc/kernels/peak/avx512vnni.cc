@@ -16,7 +16,8 @@ using S32x16 = int32_t __attribute__((vector_size(64)));
 // vpdpbusd: 64 multiply-accumulates.
 int64_t peak_dpbusd_avx512vnni(int64_t iterations) {
   const __m512i a_u8x64 = _mm512_set1_epi8(1), b_s8x64 = _mm512_set1_epi8(1);
-  S32x16 acc[kAccumulators] = {};
+  S32x16 acc[kAccumulators];
+  for (int j = 0; j < kAccumulators; ++j) acc[j] = S32x16{} + j;  // equal ones would be merged
   for (int64_t i = 0; i < iterations; ++i) {
 #pragma GCC unroll 12
     for (int j = 0; j < kAccumulators; ++j) {
