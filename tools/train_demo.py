@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains the network of `octavo demo` and writes the files shipped in `python/octavo/demo`.
 
-    python tools/train_demo.py            # needs torch, scikit-learn, onnx; about a minute
+    python tools/train_demo.py            # needs torch, scikit-learn, onnx, onnxruntime; 40 s
 
 A 28 k parameter CNN on scikit-learn's bundled handwritten digits (8×8 grey levels 0..16, used as
 x = pixel / 16), trained on 75 % of the images (stratified, fixed seed) with one-pixel shifts.
