@@ -88,9 +88,27 @@ def _cases():
             yield Case(example)
 
 
+def _has_qlinear(case):
+    """Does ONNX have an integer operator for it? Those take no clamp, QLinearMatMul no bias."""
+    if not case.integer or "clamp" in case.node.attrs:
+        return False
+    if case.node.op == "Linear":
+        return case.inputs[2] is None
+    return case.node.op in ("Conv", "QuantizeLinear", "DequantizeLinear")
+
+
+#: Parameter name -> which examples a test with that parameter gets.
+_CHOICES = {
+    "case": lambda _: True,
+    "stored_case": lambda case: case.output.is_8bit,
+    "qlinear_case": _has_qlinear,
+}
+
+
 def pytest_generate_tests(metafunc):
-    if "case" in metafunc.fixturenames:
-        metafunc.parametrize("case", list(_cases()), ids=str)
+    for parameter, wanted in _CHOICES.items():
+        if parameter in metafunc.fixturenames:
+            metafunc.parametrize(parameter, [c for c in _cases() if wanted(c)], ids=str)
 
 
 @pytest.fixture
