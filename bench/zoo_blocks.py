@@ -147,7 +147,7 @@ class NetBuilder:
         self._constants[name] = numpy_helper.from_array(np.asarray(value, np.float32), name)
         return name
 
-    def _emit(self, op: str, inputs: Sequence[str], **attrs: Any) -> str:  # noqa: ANN401
+    def _emit(self, op: str, inputs: Sequence[str], **attrs: Any) -> str:
         name = f"{op.lower()}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attrs))
         return name

@@ -160,7 +160,7 @@ class _Exporter:
         self.constants.append(numpy_helper.from_array(self._state[key], key))
         return key
 
-    def emit(self, op: str, name: str, inputs: list[str], **attrs: Any) -> str:  # noqa: ANN401
+    def emit(self, op: str, name: str, inputs: list[str], **attrs: Any) -> str:
         self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attrs))
         return name
 
