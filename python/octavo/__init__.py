@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Octavo runs quantized neural networks on CPUs: same bits everywhere, and fast.
 
-    model = octavo.load("model_qdq.onnx")
-    session = model.compile(threads=1)
-    outputs = session.run({"x": x})
+model = octavo.load("model_qdq.onnx")
+session = model.compile(threads=1)
+outputs = session.run({"x": x})
 """
 
 from __future__ import annotations

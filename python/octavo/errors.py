@@ -39,7 +39,7 @@ class GraphError(OctavoError):
 
 
 class QuantizationError(OctavoError):
-    """A scale or zero point has no meaning: 0, negative, NaN, infinite, out of range, wrong count."""
+    """A scale or zero point has no meaning: 0, negative, NaN, infinite, out of range."""
 
 
 class ShapeError(OctavoError):

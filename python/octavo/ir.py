@@ -60,6 +60,7 @@ class Affine(Quantization):
 
     @staticmethod
     def per_tensor(scale: float, zero_point: int) -> Affine:
+        """One scale and zero point for the whole tensor."""
         return Affine(np.asarray(scale, np.float32), np.asarray(zero_point, np.int32))
 
     def same(self, other: object) -> bool:
@@ -86,7 +87,9 @@ class Value:
     def affine(self) -> Affine:
         """The affine parameters; raises QuantizationError where there are none."""
         if not isinstance(self.quant, Affine):
-            raise QuantizationError(f"tensor '{self.name}' ({self.dtype}) has no affine quantization")
+            raise QuantizationError(
+                f"tensor '{self.name}' ({self.dtype}) has no affine quantization"
+            )
         return self.quant
 
     @property
@@ -101,10 +104,12 @@ class Value:
 
     @property
     def is_8bit(self) -> bool:
+        """True for u8 and s8 elements with quantization parameters."""
         return self.dtype in QRANGE and self.quant is not None
 
     @property
     def size(self) -> int:
+        """Number of elements."""
         return math.prod(self.shape)
 
 
@@ -127,9 +132,9 @@ class Node:
 class Graph:
     """A static, loop-free graph. `nodes` stand in topological order once `verify` has passed.
 
-    `dynamic` names the symbolic dimensions of inputs, e.g. {"x": ("N", None, None, None)}; shapes of
-    values are always numbers, for the binding in force. `notes` maps a node name to the reason why
-    it is not computed in integers.
+    `dynamic` names the symbolic dimensions of inputs, e.g. {"x": ("N", None, None, None)}; shapes
+    of values are always numbers, for the binding in force. `notes` maps a node name to the reason
+    why it is not computed in integers.
     """
 
     name: str
@@ -160,6 +165,7 @@ class Graph:
         return [self.values[name] if name else None for name in node.inputs]
 
     def outputs_of(self, node: Node) -> list[Value]:
+        """The values a node computes."""
         return [self.values[name] for name in node.outputs]
 
     def with_(self, **changes: Any) -> Graph:
@@ -174,7 +180,9 @@ def constant(name: str, data: Array, quant: Quantization | None = None) -> Value
     """
     dtype = DTYPE_NAMES.get(data.dtype.newbyteorder("="))
     if dtype is None:
-        raise GraphError(f"constant '{name}': element type {data.dtype} is not one of {list(DTYPES)}")
+        raise GraphError(
+            f"constant '{name}': element type {data.dtype} is not one of {list(DTYPES)}"
+        )
     stored = np.ascontiguousarray(data, dtype=DTYPES[dtype]).reshape(data.shape)
     if stored is data or stored.base is data:
         stored = stored.copy()
@@ -234,7 +242,8 @@ def check_affine(name: str, quant: Affine, dtype: str, shape: Shape) -> None:
         outside = (zero_point < low) | (zero_point > high)
         if outside.any():
             raise QuantizationError(
-                f"tensor '{name}': zero point {int(zero_point[outside][0])} is outside {dtype} [{low}, {high}]"
+                f"tensor '{name}': zero point {int(zero_point[outside][0])} "
+                f"is outside {dtype} [{low}, {high}]"
             )
     if quant.axis is None:
         if scale.size != 1 or zero_point.size != 1:

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from octavo import _core, ops
@@ -67,6 +66,7 @@ class Model:
 
     @property
     def name(self) -> str:
+        """The graph's name."""
         return self.source.name
 
     @cached_property
@@ -103,9 +103,7 @@ class Model:
     def macs(self) -> int:
         """Multiply-accumulates of one inference with the default shapes."""
         graph = self.graph
-        return sum(
-            ops.get(n).macs(n, graph.inputs_of(n), graph.outputs_of(n)) for n in graph.nodes
-        )
+        return sum(ops.get(n).macs(n, graph.inputs_of(n), graph.outputs_of(n)) for n in graph.nodes)
 
     @property
     def weight_bytes(self) -> int:
@@ -128,14 +126,14 @@ class Model:
     ) -> Session:
         """A Session for this CPU.
 
-        `threads` ≥ 1; `isa` (or the environment variable OCTAVO_ISA) restricts the instruction sets,
-        e.g. "scalar" or "avx2"; `shapes` sets input shapes other than the default (symbolic
-        dimensions 1); `strict` refuses any float32 step in a quantized model; `keep_all` gives every
-        tensor memory of its own, so that `Session.read_tensor` can read all of them.
+        `threads` ≥ 1; `isa` (or the environment variable OCTAVO_ISA) restricts the instruction
+        sets, e.g. "scalar" or "avx2"; `shapes` sets input shapes other than the default (symbolic
+        dimensions 1); `strict` refuses any float32 step in a quantized model; `keep_all` gives
+        every tensor memory of its own, so that `Session.read_tensor` can read all of them.
 
         Raises IsaError, StrictError, ShapeError, UnsupportedError, InvalidArgumentError.
         """
-        if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= 1024:
+        if type(threads) is not int or not 1 <= threads <= 1024:
             raise InvalidArgumentError(f"threads={threads!r}: pass a whole number from 1 to 1024")
         if strict:
             self._refuse_float()
@@ -255,7 +253,9 @@ def _load_octavo(location: Path) -> Model:
     plan = _core.Plan.open(str(location))
     payload = plan.section("graph")
     if payload is None:
-        raise FormatError(f"'{location}' has no graph section: it can be run from C, not loaded here")
+        raise FormatError(
+            f"'{location}' has no graph section: it can be run from C, not loaded here"
+        )
     source = decode_graph(bytes(payload), memoryview(plan.section("constants")))
     return Model(source, plan=plan, path=str(location))
 
@@ -276,10 +276,3 @@ def quantize(
     floating = model if isinstance(model, Model) else load(model)
     source = quantize_graph(floating.source, calibration, **options)
     return Model(source, reference=floating.source)
-
-
-def array_dtype(info: TensorInfo) -> np.dtype[Any]:
-    """The NumPy dtype of an input or output."""
-    from octavo.ir import DTYPES
-
-    return np.dtype(DTYPES[info.dtype])

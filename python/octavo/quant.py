@@ -30,9 +30,9 @@ def quantize(x: Array, scale: Array | float, zero_point: Array | int, dtype: str
     low, high = QRANGE[dtype]
     zp = np.asarray(zero_point, np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        r = np.rint(np.asarray(x, np.float32) / np.asarray(scale, np.float32))
-    r = np.clip(np.where(np.isnan(r), np.float32(0), r), low - zp, high - zp)
-    return (r + zp).astype(_NUMPY_8BIT[dtype])
+        r: Array = np.rint(np.asarray(x, np.float32) / np.asarray(scale, np.float32))
+    r = np.clip(np.where(np.isnan(r), np.float32(0), r), low - zp, high - zp) + zp
+    return r.astype(_NUMPY_8BIT[dtype])
 
 
 def dequantize(q: Array, scale: Array | float, zero_point: Array | int) -> F32:
@@ -55,18 +55,18 @@ def requantize(acc: Array, m: Array | float, zero_point: int, qmin: int, qmax: i
     with np.errstate(over="ignore"):
         scaled = np.asarray(acc).astype(np.float32) * np.asarray(m, np.float32)
     clipped = np.clip(np.rint(scaled), np.float32(qmin - zero_point), np.float32(qmax - zero_point))
-    return clipped.astype(np.int64) + zero_point
+    return np.asarray(clipped.astype(np.int64) + zero_point)
 
 
 def add(a: Array, b: Array, ka: float, kb: float, zero_point: int, qmin: int, qmax: int) -> Array:
-    """y = clamp(rne(float32(a) * ka + float32(b) * kb)) + z, where a, b had their zero points taken.
+    """y = clamp(rne(float32(a) * ka + float32(b) * kb)) + z; a, b without their zero points.
 
     ka = float32(s_a / s_y), kb = float32(s_b / s_y). Returns int64.
     """
     t = np.asarray(a).astype(np.float32) * np.float32(ka)
     u = np.asarray(b).astype(np.float32) * np.float32(kb)
     low, high = np.float32(qmin - zero_point), np.float32(qmax - zero_point)
-    return np.clip(np.rint(t + u), low, high).astype(np.int64) + zero_point
+    return np.asarray(np.clip(np.rint(t + u), low, high).astype(np.int64) + zero_point)
 
 
 def clamp_bounds(
@@ -118,4 +118,4 @@ def softmax(
     total = e.sum(axis=-1, keepdims=True).astype(np.float32)
     y = (e.astype(np.float32) / total) / np.float32(out_scale)
     low, high = np.float32(qmin - zero_point), np.float32(qmax - zero_point)
-    return np.clip(np.rint(y), low, high).astype(np.int64) + zero_point
+    return np.asarray(np.clip(np.rint(y), low, high).astype(np.int64) + zero_point)

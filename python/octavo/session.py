@@ -45,7 +45,9 @@ class TensorInfo:
 
     def __str__(self) -> str:
         dims = "×".join(str(dim) for dim in self.shape) or "scalar"
-        affine = "" if self.scale is None else f" scale {self.scale:.6g} zero point {self.zero_point}"
+        affine = (
+            "" if self.scale is None else f" scale {self.scale:.6g} zero point {self.zero_point}"
+        )
         return f"{self.name}: {self.dtype} {dims}{affine}"
 
 
@@ -84,8 +86,9 @@ def measure_peak(isa: str) -> float:
 
 
 def cpu_info() -> dict[str, Any]:
-    """The CPU and the instruction sets: brand, cores this process may use, caches, and per ISA whether
-    this wheel was built with it and whether this CPU offers it; `best` is what runs by default."""
+    """The CPU and the instruction sets: brand, CPUs this process may use, cache bytes, and per ISA
+    whether this wheel was built with it and whether this CPU offers it; `best_isa` runs by default.
+    """
     return {**_core.cpu_info(), "isas": _core.isa_list()}
 
 
@@ -101,6 +104,7 @@ class BoundRun:
         self._run: Callable[[], None] = core.run
 
     def __call__(self) -> dict[str, Array]:
+        """Runs once; returns the bound outputs by name."""
         self._run()
         return self.outputs
 
@@ -173,7 +177,7 @@ class Session:
     def bind(
         self, inputs: Mapping[str, Array] | Array, out: Mapping[str, Array] | Array | None = None
     ) -> BoundRun:
-        """Checks and binds arrays once; the result runs with minimal overhead. Errors as in `run`."""
+        """Checks and binds arrays once; the result runs with minimal overhead. Raises as `run`."""
         arrays = self._named(inputs, self.inputs, "input")
         plan, core = self._core_for(arrays)
         if out is None:
@@ -200,14 +204,15 @@ class Session:
                 precision=entry["precision"],
                 macs=entry["macs"],
                 threads=entry["threads"],
-                reason=self._reasons.get(entry["name"]) if entry["precision"] == "float32" else None,
+                reason=self._reason(entry),
             )
             for entry in self._core.kernels()
         ]
 
-    def profile(
-        self, inputs: Mapping[str, Array] | Array, repeats: int = 20
-    ) -> list[LayerProfile]:
+    def _reason(self, entry: Mapping[str, Any]) -> str | None:
+        return self._reasons.get(entry["name"]) if entry["precision"] == "float32" else None
+
+    def profile(self, inputs: Mapping[str, Array] | Array, repeats: int = 20) -> list[LayerProfile]:
         """Times every step over `repeats` runs; see `LayerProfile`. Errors as in `run`."""
         arrays = self._named(inputs, self.inputs, "input")
         plan, core = self._core_for(arrays)

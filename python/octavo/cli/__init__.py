@@ -20,7 +20,8 @@ def _parser() -> argparse.ArgumentParser:
     from octavo import __version__
 
     parser = argparse.ArgumentParser(
-        prog="octavo", description="Quantized neural networks on CPUs: same bits everywhere, and fast."
+        prog="octavo",
+        description="Quantized neural networks on CPUs: same bits everywhere, and fast.",
     )
     parser.add_argument("--version", action="version", version=f"octavo {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -20,7 +20,9 @@ EXAMPLE = "octavo bench model_qdq.onnx --threads 1 --seconds 2"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help=".onnx or .octavo file")
-    parser.add_argument("--input", metavar="FILE", help=".npz by input name, or .npy (default: random)")
+    parser.add_argument(
+        "--input", metavar="FILE", help=".npz by input name, or .npy (default: random)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of random inputs (default 0)")
     parser.add_argument("--seconds", type=float, default=1.0, help="measuring time (default 1)")
     add_runtime_arguments(parser)

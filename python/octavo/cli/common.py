@@ -82,8 +82,10 @@ def db(value: float | None) -> str:
     return "∞" if math.isinf(value) and value > 0 else f"{value:.1f}"
 
 
-def random_inputs(model: Model, seed: int, shapes: dict[str, tuple[int, ...]] | None = None) -> dict[str, Array]:
-    """Seeded inputs of the default shapes: standard normal for floats, the full range for integers."""
+def random_inputs(
+    model: Model, seed: int, shapes: dict[str, tuple[int, ...]] | None = None
+) -> dict[str, Array]:
+    """Seeded inputs of the default shapes: normal for floats, all integers."""
     rng = np.random.default_rng(seed)
     arrays: dict[str, Array] = {}
     for info in model.inputs:

@@ -16,8 +16,12 @@ EXAMPLE = "octavo compare model_qdq.onnx --reference model.onnx --input x.npz"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="quantized .onnx or .octavo file")
-    parser.add_argument("--reference", metavar="FILE", help="float model (default: dequantized weights)")
-    parser.add_argument("--input", metavar="FILE", help=".npz by input name, or .npy (default: random)")
+    parser.add_argument(
+        "--reference", metavar="FILE", help="float model (default: dequantized weights)"
+    )
+    parser.add_argument(
+        "--input", metavar="FILE", help=".npz by input name, or .npy (default: random)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of random inputs (default 0)")
     parser.add_argument("--isa", metavar="NAME", help="restrict the instruction sets")
 

@@ -41,9 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _digits() -> tuple[Array, Array]:
     """Held-out images as float32 [n, 1, 8, 8] in 0…1, and labels [n]."""
-    with resources.as_file(resources.files("octavo.demo") / "digits_heldout.npz") as path:
-        with np.load(path) as data:
-            images, labels = data["test_images"], data["test_labels"]
+    with (
+        resources.as_file(resources.files("octavo.demo") / "digits_heldout.npz") as path,
+        np.load(path) as data,
+    ):
+        images, labels = data["test_images"], data["test_labels"]
     scaled = (images.astype(np.float32) / np.float32(16.0)).reshape(-1, 1, 8, 8)
     return np.ascontiguousarray(scaled), labels
 
@@ -54,7 +56,12 @@ def _network(name: str) -> tuple[Model, int]:
 
 
 def _evaluate(
-    title: str, model: Model, file_bytes: int, images: Array, labels: Array, arguments: argparse.Namespace
+    title: str,
+    model: Model,
+    file_bytes: int,
+    images: Array,
+    labels: Array,
+    arguments: argparse.Namespace,
 ) -> _Result:
     session = compile_model(model, arguments)
     logits = next(iter(session.run(images).values()))

@@ -37,10 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="calibrate on N random inputs instead: only to try things out",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help=".onnx (QDQ) or .octavo")
-    parser.add_argument("--ranges", choices=METHODS, default="mse", help="range method (default mse)")
+    parser.add_argument(
+        "--ranges", choices=METHODS, default="mse", help="range method (default mse)"
+    )
     parser.add_argument("--batch", type=int, default=16, help="samples per batch (default 16)")
     parser.add_argument(
-        "--exclude", action="append", default=[], metavar="NODE", help="keep a node in float (repeat)"
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="NODE",
+        help="keep a node in float (repeat)",
     )
 
 
@@ -87,7 +93,9 @@ def _progressing(batches: list[dict[str, Array]]) -> Iterator[dict[str, Array]]:
 def run(arguments: argparse.Namespace) -> int:
     ending = Path(arguments.output).suffix.lower()
     if ending not in (".onnx", ".octavo"):
-        raise InvalidArgumentError(f"--output '{arguments.output}': the ending must be .onnx or .octavo")
+        raise InvalidArgumentError(
+            f"--output '{arguments.output}': the ending must be .onnx or .octavo"
+        )
     model = load(arguments.model)
     batches = _batches(model, arguments)
     quantized = quantize(

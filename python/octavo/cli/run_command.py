@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from octavo.cli.common import add_runtime_arguments, compile_model, load_inputs, print_json
-from octavo.model import load
 from octavo.files import write_atomic
+from octavo.model import load
 from octavo.report.table import Column, heading, render
 
 HELP = "run a model once and show or save its outputs"
@@ -19,10 +22,14 @@ EXAMPLE = "octavo run model_qdq.onnx --input x.npz --output y.npz"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help=".onnx or .octavo file")
-    parser.add_argument("--input", metavar="FILE", help=".npz by input name, or .npy (default: random)")
+    parser.add_argument(
+        "--input", metavar="FILE", help=".npz by input name, or .npy (default: random)"
+    )
     parser.add_argument("--output", metavar="FILE", help="write outputs to this .npz file")
     parser.add_argument("--seed", type=int, default=0, help="seed of random inputs (default 0)")
-    parser.add_argument("--strict", action="store_true", help="refuse float32 steps in an int8 model")
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse float32 steps in an int8 model"
+    )
     add_runtime_arguments(parser)
 
 
@@ -73,9 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _save(path: str, outputs: dict[str, np.ndarray]) -> None:  # type: ignore[type-arg]
-    import io
-
+def _save(path: str, outputs: dict[str, NDArray[Any]]) -> None:
     stream = io.BytesIO()
-    np.savez(stream, **outputs)  # type: ignore[arg-type]
+    np.savez(stream, allow_pickle=False, **outputs)
     write_atomic(path, stream.getvalue())

@@ -30,6 +30,7 @@ __all__ = ["NCHW", "OPSET", "Emitter", "Order", "identity", "is_clamped"]
 Array = NDArray[Any]
 Order = tuple[int, ...]
 OPSET = 17
+IR_VERSION = 8
 NCHW: Order = (0, 3, 1, 2)
 _TYPES = {
     "f32": TensorProto.FLOAT,
@@ -117,7 +118,8 @@ class Emitter:
         if value.data is not None:
             plain = order == identity(len(order))
             tensor = self.initializer(
-                name if plain else f"{name}/{'_'.join(map(str, order))}", value.data.transpose(order)
+                name if plain else f"{name}/{'_'.join(map(str, order))}",
+                value.data.transpose(order),
             )
         else:
             source_order, source = next(iter(held.items()))
@@ -200,3 +202,17 @@ class Emitter:
                 if names and names[0] is not None and shape[0] == dims[0]:
                     dims[0] = names[0]
         return helper.make_tensor_value_info(name, _TYPES[value.dtype], dims)
+
+    def model(self) -> onnx.ModelProto:
+        """Everything emitted so far as a model."""
+        body = helper.make_graph(
+            self.nodes,
+            self.graph.name or "octavo",
+            [self.value_info(name) for name in self.graph.inputs],
+            [self.value_info(name) for name in self.graph.outputs],
+            initializer=list(self.initializers.values()),
+        )
+        opsets = [helper.make_opsetid("", OPSET)]
+        return helper.make_model(
+            body, opset_imports=opsets, producer_name="octavo", ir_version=IR_VERSION
+        )

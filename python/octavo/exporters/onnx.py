@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from octavo.errors import UnsupportedError
-from octavo.exporters.emitter import NCHW, OPSET, Emitter, Order, helper, identity
-from octavo.ir import Graph, Node
+from octavo.exporters.emitter import NCHW, Emitter, Order, identity
 from octavo.files import write_atomic
+from octavo.ir import Graph, Node
 
 if TYPE_CHECKING:
     import onnx
@@ -97,7 +97,9 @@ def _binary(e: Emitter, node: Node) -> None:
     values = e.graph.values
     output = node.outputs[0]
     rank = len(values[output].shape)
-    activations = [n for n in node.inputs if values[n].data is None and len(values[n].shape) == rank]
+    activations = [
+        n for n in node.inputs if values[n].data is None and len(values[n].shape) == rank
+    ]
     order = e.order(activations[0]) if activations else identity(rank)
     inputs = []
     for name in node.inputs:
@@ -273,16 +275,7 @@ def export_onnx(graph: Graph, path: str | os.PathLike[str] | None = None) -> onn
         tensor = e.tensor(name, plain)
         if tensor != name:
             e.node("Identity", [tensor], name)
-    body = helper.make_graph(
-        e.nodes,
-        graph.name or "octavo",
-        [e.value_info(name) for name in graph.inputs],
-        [e.value_info(name) for name in graph.outputs],
-        initializer=list(e.initializers.values()),
-    )
-    model = helper.make_model(
-        body, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="octavo", ir_version=8
-    )
+    model = e.model()
     if path is not None:
         write_atomic(path, model.SerializeToString())
     return model

@@ -58,11 +58,14 @@ class ConstantPool:
         return len(self._entries)
 
     def records(self) -> bytes:
+        """The plan's constant records."""
         return b"".join(
-            _CONST.pack(offset, size, DTYPE_CODES[dtype], 0) for offset, size, dtype in self._entries
+            _CONST.pack(offset, size, DTYPE_CODES[dtype], 0)
+            for offset, size, dtype in self._entries
         )
 
     def payload(self) -> bytes:
+        """The section's bytes."""
         return bytes(self._data)
 
 
@@ -167,9 +170,7 @@ class _Encoder:
         name = self.strings.add(step.name)
         kind = self.strings.add(step.kind)
         macs = (step.macs & 0xFFFFFFFF, step.macs >> 32)
-        self.steps.append(
-            _STEP.pack(kind, name, *inputs, *outputs, *ints, *floats, *consts, *macs)
-        )
+        self.steps.append(_STEP.pack(kind, name, *inputs, *outputs, *ints, *floats, *consts, *macs))
 
 
 def encode_plan(

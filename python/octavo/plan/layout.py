@@ -53,7 +53,9 @@ def _needed_halo(graph: Graph, name: str) -> Halo:
     return halo
 
 
-def _aliasable(graph: Graph, node: Node, taken: dict[str, tuple[str, int]]) -> list[tuple[str, int]]:
+def _aliasable(
+    graph: Graph, node: Node, taken: dict[str, tuple[str, int]]
+) -> list[tuple[str, int]]:
     """(input, channel offset) of every input of a channel concat that can be written in place."""
     output = graph.values[node.outputs[0]]
     if len(output.shape) != 4 or int(node.attrs["axis"]) % 4 != 3 or not _writable(graph, output):

@@ -15,7 +15,15 @@ from octavo.errors import UnsupportedError
 from octavo.ir import DTYPES, Graph, Node, Shape, Value
 from octavo.ops import Tensor
 from octavo.plan.layout import Layout, choose_layout
-from octavo.plan.tensor import INPUT, OUTPUT, Storage, TensorRef, dense_strides, itemsize, new_tensor
+from octavo.plan.tensor import (
+    INPUT,
+    OUTPUT,
+    Storage,
+    TensorRef,
+    dense_strides,
+    itemsize,
+    new_tensor,
+)
 from octavo.quant import clamp_bounds
 
 __all__ = ["Lowered", "Step", "lower"]
@@ -93,9 +101,7 @@ class _Lowerer:
             parent = self._refs.get(parent_name) or self._new(parent_name)
             self._refs[parent_name] = parent
             view = parent.slice((0, 0, 0, channel), value.shape, (1, 1, 1, 1))
-            return replace(
-                view, name=name, halo=parent.halo, scale=quant[0], zero_point=quant[1]
-            )
+            return replace(view, name=name, halo=parent.halo, scale=quant[0], zero_point=quant[1])
         dtype = "u8" if value.is_8bit else value.dtype
         halo = self._layout.halos.get(name, (0, 0, 0, 0))
         return new_tensor(name, dtype, value.shape, halo=halo, quant=quant)
@@ -187,7 +193,9 @@ class _Lowerer:
             ops.get(node).lower(node, self)
         self._write_outputs()
         steps = tuple(self._steps)
-        return Lowered(steps, tuple(self._inputs.values()), tuple(self._outputs.values()), self._refs)
+        return Lowered(
+            steps, tuple(self._inputs.values()), tuple(self._outputs.values()), self._refs
+        )
 
 
 def lower(graph: Graph) -> Lowered:

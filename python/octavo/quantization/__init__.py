@@ -38,8 +38,8 @@ def _named(graph: Graph, batch: Batch, index: int) -> dict[str, Array]:
         found = {graph.inputs[0]: np.asarray(batch)}
     else:
         raise InvalidArgumentError(
-            f"calibration batch {index} is one array, but the model has inputs {list(graph.inputs)}: "
-            "yield dicts of name -> array"
+            f"calibration batch {index} is one array, but the model has inputs "
+            f"{list(graph.inputs)}: yield dicts of name -> array"
         )
     if set(found) != set(graph.inputs):
         raise InvalidArgumentError(
@@ -72,7 +72,9 @@ def _calibrate(
         if progress is not None:
             progress("calibrate", count)
     if count == 0:
-        raise InvalidArgumentError("calibration yielded no batch; give at least one (32 and more are usual)")
+        raise InvalidArgumentError(
+            "calibration yielded no batch; give at least one (32 and more are usual)"
+        )
     for name in values:
         data = graph.values[name].data
         if data is not None:
@@ -111,8 +113,8 @@ def quantize_graph(
     once, in constant memory). `ranges` is "mse" (least squared error) or "minmax". `exclude` names
     nodes that stay in float32. `progress(stage, count)` is called after each batch.
 
-    Raises InvalidArgumentError (arguments, batches), QuantizationError (NaN or infinite activations,
-    an already quantized model), ShapeError.
+    Raises InvalidArgumentError (arguments, batches), QuantizationError (NaN or infinite
+    activations, an already quantized model), ShapeError.
     """
     if ranges not in METHODS:
         raise InvalidArgumentError(f"ranges='{ranges}': choose one of {', '.join(METHODS)}")

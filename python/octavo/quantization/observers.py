@@ -20,7 +20,7 @@ class Histogram:
     """Counts over [-R, R) in 8192 equal bins, and the exact minimum and maximum.
 
     R is a power of two. A value beyond it doubles R, and neighbouring bins are added up, which is
-    exact: the result does not depend on how the data was cut into batches, except that R only grows.
+    exact: the result does not depend on how the data was cut into batches.
     """
 
     def __init__(self, name: str) -> None:
@@ -66,4 +66,5 @@ class Histogram:
         """(centres, counts) of the bins that hold anything."""
         width = self._range / _HALF
         filled = np.flatnonzero(self._counts)
-        return (filled - _HALF + 0.5) * width, self._counts[filled]
+        centres = np.asarray((filled - _HALF + 0.5) * width, np.float64)
+        return centres, self._counts[filled]

@@ -66,15 +66,19 @@ def activation_range(histograms: Sequence[Histogram], method: str) -> tuple[floa
             top = max(h.high for h in histograms)
             best = min(
                 best,
-                *((_squared_error(centres, counts, best[1], f * top), best[1], f * top)
-                  for f in _ACTIVATION_FACTORS),
+                *(
+                    (_squared_error(centres, counts, best[1], f * top), best[1], f * top)
+                    for f in _ACTIVATION_FACTORS
+                ),
             )
         if low < 0.0:
             bottom = min(h.low for h in histograms)
             best = min(
                 best,
-                *((_squared_error(centres, counts, f * bottom, best[2]), f * bottom, best[2])
-                  for f in _ACTIVATION_FACTORS),
+                *(
+                    (_squared_error(centres, counts, f * bottom, best[2]), f * bottom, best[2])
+                    for f in _ACTIVATION_FACTORS
+                ),
             )
     return best[1], best[2]
 
@@ -82,8 +86,8 @@ def activation_range(histograms: Sequence[Histogram], method: str) -> tuple[floa
 def weight_scales(weights: Array, method: str) -> NDArray[np.float32]:
     """Symmetric per-channel scales for weights [channels, ...] in [-127, 127].
 
-    "minmax": max|w| / 127; "mse": the clipping of that range with the least squared error. A channel
-    of zeros gets the scale 2^-7, which any bias can be expressed in.
+    "minmax": max|w| / 127; "mse": the clipping of that range with the least squared error. A
+    channel of zeros gets the scale 2^-7, which any bias can be expressed in.
     """
     flat = np.asarray(weights, np.float32).reshape(weights.shape[0], -1)
     largest = np.abs(flat).max(axis=1)
@@ -98,4 +102,5 @@ def weight_scales(weights: Array, method: str) -> NDArray[np.float32]:
             better = now < error
             error[better], scale[better] = now[better], candidate[better]
         best = scale
-    return np.where(largest < 127.0 * _TINY, np.float32(2.0**-7), best).astype(np.float32)
+    dead = largest < 127.0 * _TINY
+    return np.asarray(np.where(dead, np.float32(2.0**-7), best), np.float32)

@@ -50,7 +50,8 @@ def _clip(text: str, width: int) -> str:
 def render(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
     """The table as lines, columns separated by two spaces, a rule below the header."""
     cells = [
-        [_clip(cell, column.width) for cell, column in zip(row, columns, strict=True)] for row in rows
+        [_clip(cell, column.width) for cell, column in zip(row, columns, strict=True)]
+        for row in rows
     ]
     widths = [
         max(len(column.title), *(len(row[i]) for row in cells), 0) if cells else len(column.title)
