@@ -55,11 +55,15 @@ class Layer:
             self.segment_offsets, self.out_zero_point, self.qmin, self.qmax,
         )  # fmt: skip
 
-    def norm(self, a, a_rows):
-        """docs/numerics.md on bytes `a`, one output row per entry of `a_rows`."""
+    def sums(self, a, a_rows):
+        """int64 [rows, n]: what the accumulators must hold, modulo 2^32 or not."""
         taps = np.add.outer(self.segment_offsets, np.arange(self.weights.shape[2])).ravel()
         x = np.asarray(a)[np.add.outer(a_rows, taps)].astype(np.int64) - self.a_zero_point
-        acc = x @ self.weights.reshape(self.n, -1).astype(np.int64).T + self.bias
+        return x @ self.weights.reshape(self.n, -1).astype(np.int64).T + self.bias
+
+    def norm(self, a, a_rows):
+        """docs/numerics.md on bytes `a`, one output row per entry of `a_rows`."""
+        acc = self.sums(a, a_rows)
         assert np.all(acc == acc.astype(np.int32)), "prepare refuses layers that overflow int32"
         with np.errstate(over="ignore", under="ignore"):
             y = acc.astype(np.int32).astype(F32) * self.multiplier
@@ -140,7 +144,8 @@ WORST_WEIGHTS = {
     "min_pairs": [-128, -128],
     "mixed_sign": [127, -128],
     "just_safe": [64, 64, -64, -64],
-    "just_unsafe": [65, 64, -64, -65],
+    "unsafe_by_one": [65, 64, 1, 1],
+    "unsafe_by_one_negative": [1, 1, -64, -65],
     "second_pair": [1, 1, 127, 127],
     "across_the_pairs": [0, 127, 127, 0],
     "nine_bits": [255, 255, -255, -255],
@@ -150,16 +155,20 @@ WORST_WEIGHTS = {
 
 @pytest.mark.parametrize("pattern", WORST_WEIGHTS.values(), ids=WORST_WEIGHTS)
 def test_worst_pairs(row, rng, pattern):
+    """A sum that saturated on the way is off by more than the 1 that each row resolves in turn."""
     k = 28
     weights = np.resize(np.array(pattern, np.int16), (row["nr"] + 3, 1, k))
-    weights[1::2] = -np.maximum(weights[1::2], -127)
+    weights[1::2] = np.roll(weights[1::2], 1, axis=2)
     weights[2] = 0  # only some columns of a block are unsafe
+    m = row["mr"] + 3
+    a = random_bytes(rng, m * k)
+    a[: 2 * k] = 255
+    a[2 * k : 4 * k] = rng.choice([0, 255], a[2 * k : 4 * k].size)
+    a_rows = np.arange(m) * k
     for zero_point in (0, 255, 128):
-        layer = Layer(weights, 0, 3e-4, zero_point, out_zero_point=128)
-        a = random_bytes(rng, (row["mr"] + 3) * k)
-        a[: 2 * k] = 255
-        a[2 * k : 4 * k] = rng.choice([0, 255], 2 * k)
-        check(row, layer, a, np.arange(a.size // k) * k)
+        sums = Layer(weights, 0, 1.0, zero_point).sums(a, a_rows)
+        for i in range(m):
+            check(row, Layer(weights, 128 - sums[i], 1.0, zero_point), a, a_rows)
 
 
 def test_weights_of_every_column_reach_their_output(row):
@@ -253,26 +262,26 @@ def test_any_shape(data):
     check(row, layer, a, np.arange(m) * stride, gap=data.draw(st.integers(0, 9), "gap"))
 
 
-def test_packed_steps(row, rng):
+@pytest.mark.parametrize("limit", [63, 127, 170])
+def test_packed_steps(row, rng, limit):
     """One step per dword; maddubs widens exactly those in which some pair could saturate."""
-    n, segments, length = row["nr"] + 5, 2, 22
-    layer = random_layer(rng, n, segments, length, limit=254)
-    padded = np.zeros((n, segments, 24), np.int64)
+    n, segments, length = row["nr"] + 5, 2, 442
+    layer = random_layer(rng, n, segments, length, limit=limit)
+    padded = np.zeros((n, segments, 444), np.int64)
     padded[:, :, :length] = layer.weights
     k4 = padded.reshape(n, -1, 4)
     wide = (np.abs(k4.reshape(n, -1, 2, 2).sum(-1)) > 128).any(-1)
     wide |= ((k4 < -128) | (k4 > 127)).any(-1)
-    rounds = np.where(k4 > 0, -(-k4 // 127), -(k4 // 128)).max(-1)
+    rounds = np.maximum(np.where(k4 > 0, -(-k4 // 127), -(k4 // 128)).max(-1), 1)
     blocks = [slice(j, j + row["nr"]) for j in range(0, n, row["nr"])]
     built = layer.build(row)
     if row["path"] == "maddubs":
         assert built.steps == len(blocks) * k4.shape[1]
-        assert built.wide_steps == sum(wide[b].any(0).sum() for b in blocks) > 0
+        assert built.wide_steps == sum(wide[b].any(0).sum() for b in blocks)
+        assert (built.wide_steps > 0) == (limit > 63)
     else:
-        assert built.steps == sum(np.maximum(rounds[b].max(0), 1).sum() for b in blocks)
+        assert built.steps == sum(rounds[b].max(0).sum() for b in blocks)
         assert built.wide_steps == 0
-    safe = random_layer(rng, n, segments, length, limit=63).build(row)
-    assert (safe.steps, safe.wide_steps) == (len(blocks) * k4.shape[1], 0)
 
 
 def test_selection_stays_within_the_cap():
