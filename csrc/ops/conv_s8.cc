@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/checked.h"
+#include "ops/conv_rows.h"
+#include "ops/depthwise.h"
+#include "ops/packed_gemm.h"
+
+namespace octavo {
+namespace {
+
+class ConvGemm final : public Op {
+ public:
+  ConvGemm(const StepView& step, const Window2d& w, int32_t groups, const PrepareContext& context)
+      : input_(step, step.input(0), step.output(0), w), output_(step.output(0)),
+        gemm_(layer(step, w, groups), weights(step, w, groups), context) {
+    info_ = {gemm_.kernel().name, gemm_.kernel().isa, Precision::kInt8, gemm_.threads()};
+    scratch_bytes_ = input_.scratch_bytes();
+    packed_bytes_ = gemm_.packed_bytes();
+  }
+
+  void run(const RunContext& ctx) const noexcept override {
+    gemm_.run(input_.prepare(ctx, gemm_.threads()), output_.in(ctx));
+  }
+
+ private:
+  static QuantWeights weights(const StepView& step, const Window2d& w, int32_t groups) {
+    const int64_t k = checked_mul(int64_t{w.kh} * w.kw, step.input(0).dims[3] / groups, step.name);
+    return read_quant_weights(step, step.output(0).dims[3], k, step.input(0).zero_point);
+  }
+
+  GemmLayer layer(const StepView& step, const Window2d& w, int32_t groups) const {
+    const Tensor& y = step.output(0);
+    ConvRows conv = make_conv_rows(step, w, input_, groups);
+    return {conv.rows,
+            groups,
+            y.dims[3] / groups,
+            std::move(conv.segments),
+            conv.segment_len,
+            step.input(0).zero_point,
+            read_requant(step, 11, y, true)};
+  }
+
+  PaddedInput input_;
+  Address output_;
+  PackedGemm gemm_;
+};
+
+}  // namespace
+
+std::unique_ptr<Op> prepare_conv_s8(const StepView& step, const PrepareContext& context) {
+  step.expect({1, 1, 14, 0, 3, 1});
+  const Tensor& x = step.input(0);
+  const Tensor& y = step.output(0);
+  step.expect_kernel_tensor(x, DType::kU8);
+  step.expect_kernel_tensor(y, DType::kU8);
+  step.expect_disjoint(y, x);
+  const Window2d w = read_window(step, x, y);
+  const int32_t groups = read_groups(step, x, y);
+  if (groups > 1 && groups == x.dims[3] && groups == y.dims[3] && w.kh <= kMaxDepthwiseTaps) {
+    return prepare_depthwise(step, w, context);
+  }
+  return std::make_unique<ConvGemm>(step, w, groups, context);
+}
+
+}  // namespace octavo

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/checked.h"
+#include "base/parallel.h"
+#include "ops/broadcast.h"
+#include "ops/gemm_f32.h"
+#include "ops/row_addresses.h"
+
+namespace octavo {
+namespace {
+
+// A tensor as a stack of matrices: its last two dimensions, and a tensor of the rest.
+struct Matrices {
+  Tensor batch;
+  int64_t rows, cols, row_stride, col_stride;  // bytes
+};
+
+Matrices split(const Tensor& t, bool has_rows, bool has_cols) {
+  Matrices m{t, 1, 1, 0, t.item_size()};
+  int rank = t.rank;
+  if (has_cols) {
+    --rank;
+    m.cols = t.dims[rank];
+    m.col_stride = t.strides[rank];
+  }
+  if (has_rows) {
+    --rank;
+    m.rows = t.dims[rank];
+    m.row_stride = t.strides[rank];
+  }
+  m.batch.rank = rank;
+  return m;
+}
+
+// NumPy matmul: a 1-D operand is a row (a) or a column (b), whose dimension y then lacks.
+class MatmulF32 final : public Op {
+ public:
+  MatmulF32(const StepView& step, const PrepareContext& context)
+      : a_address_(step.input(0)), b_address_(step.input(1)), y_address_(step.output(0)),
+        a_(split(step.input(0), step.input(0).rank > 1, true)),
+        b_(split(step.input(1), true, step.input(1).rank > 1)),
+        y_(split(step.output(0), step.input(0).rank > 1, step.input(1).rank > 1)),
+        batches_(broadcast_loops(step, a_.batch, b_.batch, y_.batch)) {
+    if (a_.cols != b_.rows || y_.rows != a_.rows || y_.cols != b_.cols) {
+      step.fail(ErrorCode::kShape, "%lld x %lld times %lld x %lld is not %lld x %lld",
+                static_cast<long long>(a_.rows), static_cast<long long>(a_.cols),
+                static_cast<long long>(b_.rows), static_cast<long long>(b_.cols),
+                static_cast<long long>(y_.rows), static_cast<long long>(y_.cols));
+    }
+    if (a_.col_stride != 4 || (y_.cols > 1 && y_.col_stride != 4)) {
+      step.fail(ErrorCode::kFormat, "rows of a and y must be dense");
+    }
+    read_clamp(step, 0, &lo_, &hi_);
+    weight_floats_ = packed_f32_size(b_.cols, b_.rows);
+    bias_floats_ = checked_round_up(b_.cols, kF32Columns);
+    scratch_bytes_ = checked_mul(checked_add(weight_floats_, bias_floats_), 4);
+    const int64_t macs = checked_mul(checked_mul(a_.rows, a_.cols), y_.cols);
+    info_ = {"matmul_f32", Isa::kScalar, Precision::kFloat32,
+             threads_for(context, checked_mul(macs, 8), 0)};
+  }
+
+  void run(const RunContext& ctx) const noexcept override {
+    const uint8_t* a = a_address_.in(ctx);
+    const uint8_t* b = b_address_.in(ctx);
+    uint8_t* y = y_address_.in(ctx);
+    float* packed = reinterpret_cast<float*>(ctx.scratch);
+    std::fill_n(packed + weight_floats_, bias_floats_, 0.0f);
+    const uint8_t* in_packed = nullptr;  // b is often the same for every batch
+    batches_.for_outer(0, 0, batches_.outer(0), [&](const LoopNest<3>::Offsets& at) {
+      const uint8_t* right = b + at.at[1];
+      if (right != in_packed) {
+        pack_f32(reinterpret_cast<const float*>(right), b_.col_stride / 4, b_.row_stride / 4,
+                 b_.cols, b_.rows, packed);
+        in_packed = right;
+      }
+      parallel_for(info_.threads, a_.rows, [&](int64_t begin, int64_t end, int) {
+        multiply(a + at.at[0], packed, y + at.at[2], begin, end);
+      });
+    });
+  }
+
+ private:
+  void multiply(const uint8_t* a, const float* packed, uint8_t* y, int64_t begin,
+                int64_t end) const noexcept {
+    const int32_t segment = 0;
+    RowAddresses rows;
+    GemmF32Args args{};
+    args.a_rows = rows.a;
+    args.c_rows = rows.c;
+    args.segments = &segment;
+    args.segment_count = 1;
+    args.segment_len = a_.cols;
+    args.weights = packed;
+    args.bias = packed + weight_floats_;
+    args.n = y_.cols;
+    args.lo = lo_;
+    args.hi = hi_;
+    for (int64_t first = begin; first < end; first += kMaxRows) {
+      args.m = std::min(kMaxRows, end - first);
+      for (int64_t r = 0; r < args.m; ++r) {
+        rows.a[r] = a + (first + r) * a_.row_stride;
+        rows.c[r] = y + (first + r) * y_.row_stride;
+      }
+      gemm_f32(args);
+    }
+  }
+
+  Address a_address_, b_address_, y_address_;
+  Matrices a_, b_, y_;
+  LoopNest<3> batches_;
+  float lo_, hi_;
+  int64_t weight_floats_ = 0, bias_floats_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Op> prepare_matmul_f32(const StepView& step, const PrepareContext& context) {
+  step.expect({2, 1, 0, 2, 0});
+  const Tensor& a = step.input(0);
+  const Tensor& b = step.input(1);
+  const Tensor& y = step.output(0);
+  for (const Tensor* t : {&a, &b, &y}) step.expect_kernel_tensor(*t, DType::kF32);
+  if (a.rank < 1 || b.rank < 1 || y.rank < (a.rank > 1) + (b.rank > 1)) {
+    step.fail(ErrorCode::kShape, "ranks %d and %d give no rank %d", a.rank, b.rank, y.rank);
+  }
+  step.expect_disjoint(y, a);
+  step.expect_disjoint(y, b);
+  return std::make_unique<MatmulF32>(step, context);
+}
+
+}  // namespace octavo

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/op.h"
+
+#include <cstring>
+
+namespace octavo {
+namespace {
+
+using PrepareFn = std::unique_ptr<Op> (*)(const StepView&, const PrepareContext&);
+
+struct Kind {
+  const char* name;
+  PrepareFn prepare;
+};
+
+constexpr Kind kKinds[] = {
+#define OCTAVO_OP(kind) {#kind, prepare_##kind},
+#include "ops/ops.inc"
+#undef OCTAVO_OP
+};
+
+}  // namespace
+
+std::unique_ptr<Op> prepare_op(const StepView& step, const PrepareContext& context) {
+  for (const Kind& kind : kKinds) {
+    if (std::strcmp(kind.name, step.kind) == 0) return kind.prepare(step, context);
+  }
+  step.fail(ErrorCode::kUnsupported, "this build of octavo does not know the step kind");
+}
+
+}  // namespace octavo

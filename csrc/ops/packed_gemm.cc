@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/packed_gemm.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "base/parallel.h"
+#include "ops/row_addresses.h"
+
+namespace octavo {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+PackedGemm::PackedGemm(const GemmLayer& layer, const QuantWeights& weights,
+                       const PrepareContext& context)
+    : rows_(layer.rows), m_(layer.rows.outer(0)), groups_(layer.groups), n_(layer.n),
+      segment_len_(layer.segment_len), requant_(layer.requant) {
+  const int32_t segment_count = checked_int32(static_cast<int64_t>(layer.segments.size()));
+  const int64_t k = checked_mul(segment_count, layer.segment_len);
+  kernel_ = &select_gemm_s8(context.cap, {m_, n_, checked_int32(k, "reduction length")});
+  for (int32_t g = 0; g < groups_; ++g) {
+    GemmS8Weights group{};
+    group.n = n_;
+    group.segment_count = segment_count;
+    group.segment_len = layer.segment_len;
+    group.weights = weights.values.data() + g * k * n_;
+    group.bias = weights.bias.data() + int64_t{g} * n_;
+    group.multiplier = weights.multiplier.data() + int64_t{g} * n_;
+    group.a_zero_point = layer.a_zero_point;
+    group.segment_offset = layer.segments.data();
+    packed_.push_back(pack_gemm_s8(*kernel_, group));
+  }
+  blocks_per_group_ = ceil_div(n_, kernel_->nr);
+  const int64_t tiles = ceil_div(m_, kernel_->mr);
+  // Rows, so that a core finds what it wrote in the step before; channels where rows are too few.
+  split_rows_ = tiles >= 2 * context.threads || tiles >= blocks_per_group_ * groups_;
+  const int64_t macs = checked_mul(checked_mul(m_, k), int64_t{n_} * groups_, "MACs");
+  threads_ = threads_for(context, macs, checked_mul(m_, int64_t{n_} * groups_));
+}
+
+int64_t PackedGemm::packed_bytes() const {
+  int64_t bytes = 0;
+  for (const PackedGemmS8& p : packed_) bytes += static_cast<int64_t>(p.storage.size());
+  return bytes;
+}
+
+void PackedGemm::run(const uint8_t* a, uint8_t* c) const noexcept {
+  const int64_t blocks = blocks_per_group_ * groups_;
+  const int mr = kernel_->mr;
+  if (threads_ == 1) {
+    run_part(a, c, {0, m_, 0, blocks});
+  } else if (split_rows_) {
+    parallel_for(threads_, ceil_div(m_, mr), [&](int64_t begin, int64_t end, int) {
+      run_part(a, c, {begin * mr, std::min(end * mr, m_), 0, blocks});
+    });
+  } else {
+    parallel_for(threads_, blocks, [&](int64_t begin, int64_t end, int) {
+      run_part(a, c, {0, m_, begin, end});
+    });
+  }
+}
+
+void PackedGemm::run_part(const uint8_t* a, uint8_t* c, const Part& part) const noexcept {
+  const int mr = kernel_->mr;
+  const int64_t chunk = kMaxRows / mr * mr;
+  RowAddresses rows;
+  GemmS8Args args;
+  args.a_rows = rows.a;
+  args.c_rows = rows.c;
+  args.requant = requant_;
+  for (int64_t r = part.row_begin; r < part.row_end; r += chunk) {
+    const int64_t end = std::min(r + chunk, part.row_end);
+    rows.fill(rows_, a, c, r, end, mr);
+    args.m = static_cast<int32_t>(end - r);
+    run_blocks(&args, part.block_begin, part.block_end);
+  }
+}
+
+void PackedGemm::run_blocks(GemmS8Args* args, int64_t begin, int64_t end) const noexcept {
+  int64_t group = begin / blocks_per_group_;
+  int64_t first = begin % blocks_per_group_;
+  for (int64_t left = end - begin; left > 0; ++group) {
+    const int64_t count = std::min(left, blocks_per_group_ - first);
+    args->a_offset = group * segment_len_;
+    args->c_offset = group * n_;
+    args->blocks = packed_[static_cast<size_t>(group)].blocks.data();
+    args->block_begin = static_cast<int32_t>(first);
+    args->block_end = static_cast<int32_t>(first + count);
+    kernel_->run(*args);
+    left -= count;
+    first = 0;
+  }
+}
+
+}  // namespace octavo
