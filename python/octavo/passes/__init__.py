@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Graph rewrites: each a pure function in its own file, run in this order, verified after each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from octavo.ir import Graph, verify
+from octavo.passes.fold_batch_norm import fold_batch_norm
+from octavo.passes.fold_constants import fold_constants, fold_dequantized
+from octavo.passes.fuse_bias import fuse_bias
+from octavo.passes.fuse_clamp import fuse_clamp
+from octavo.passes.layout import layout
+from octavo.passes.move_qdq import (
+    cancel_qdq,
+    merge_equal,
+    push_dequantize_down,
+    push_quantize_up,
+)
+from octavo.passes.permute_linear import permute_linear
+from octavo.passes.qdq import qdq
+from octavo.passes.remove_identity import remove_identity
+from octavo.passes.transpose_to_reshape import transpose_to_reshape
+
+__all__ = ["FLOAT_PIPELINE", "PIPELINE", "Pass", "run_float_pipeline", "run_pipeline"]
+
+Pass = Callable[[Graph], Graph]
+
+#: What any model gets, quantized or not: NHWC, folded constants and batch norms, fused activations.
+FLOAT_PIPELINE: tuple[Pass, ...] = (
+    remove_identity,
+    fold_constants,
+    layout,
+    transpose_to_reshape,
+    permute_linear,
+    remove_identity,
+    fold_batch_norm,
+    fuse_bias,
+    fuse_clamp,
+)
+#: Everything: after it, nodes on 8-bit values are integer ops and `Graph.notes` explains the rest.
+PIPELINE: tuple[Pass, ...] = (
+    *FLOAT_PIPELINE,
+    merge_equal,
+    push_dequantize_down,
+    fold_constants,
+    push_quantize_up,
+    merge_equal,
+    cancel_qdq,
+    qdq,
+    remove_identity,
+    fuse_clamp,
+    fold_dequantized,
+)
+
+
+def run_pipeline(graph: Graph) -> Graph:
+    """The graph ready for the planner. Raises what `ir.verify` raises, should a pass break it."""
+    return _run(PIPELINE, graph)
+
+
+def run_float_pipeline(graph: Graph) -> Graph:
+    """The graph ready to be quantized; a batch in front may still vary."""
+    return _run(FLOAT_PIPELINE, graph)
+
+
+def _run(passes: tuple[Pass, ...], graph: Graph) -> Graph:
+    for function in passes:
+        graph = verify(function(graph))
+    return graph

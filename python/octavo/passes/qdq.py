@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recognises DequantizeLinear* -> op -> QuantizeLinear and makes it one integer op.
+
+before: y = Q(Conv(DQ(x), DQ(w), b));  after: y = Conv(x, w, b s32)
+
+An op that cannot become an integer one stays in float32, and `Graph.notes` says why and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from octavo import ops
+from octavo.ir import Graph, Node, Value
+from octavo.ops import Op
+from octavo.passes.editor import Editor
+from octavo.passes.integer_bias import integer_bias
+
+#: Ops that change precision or relabel bytes: no arithmetic to be recognised.
+_CONVERSIONS = frozenset(("DequantizeLinear", "QuantCast", "QuantizeLinear", "Requantize"))
+#: Ops with constant weights, whose bias is converted rather than dequantized.
+_LAYERS = frozenset(("Conv", "Linear"))
+
+
+class _NotIntegerError(Exception):
+    """Carries the reason why a node stays in float32; never leaves this module."""
+
+
+def qdq(graph: Graph) -> Graph:
+    """Every group on its own; groups meet at 8-bit values."""
+    e = Editor(graph)
+    for node in list(e.nodes.values()):
+        if node.op in _CONVERSIONS or any(e.values[name].is_8bit for name in node.outputs):
+            continue
+        try:
+            _fuse(e, node)
+            e.notes.pop(node.name, None)
+        except _NotIntegerError as reason:
+            e.notes[node.name] = str(reason)
+    if not any(value.is_8bit for value in e.values.values()):
+        e.notes.clear()
+    return e.finish()
+
+
+def _fuse(e: Editor, node: Node) -> None:
+    """Replaces the node and its QuantizeLinear by the integer op."""
+    op = ops.get(node)
+    if type(op).int_reason is Op.int_reason:
+        raise _NotIntegerError(f"{node.op} has no integer form")
+    # the bias has its own rule: see below
+    operands = node.inputs[:2] if node.op in _LAYERS else node.inputs
+    inputs = [_stored(e, node, name) for name in operands]
+    target = _target(e, node.outputs[0])
+    y = e.values[target.outputs[0]]
+    _check(op, node, inputs, y)
+    if node.op in _LAYERS and len(node.inputs) > 2 and node.inputs[2]:
+        x, w = inputs
+        bias = integer_bias(e, node.inputs[2], x, w)
+        if isinstance(bias, str):
+            raise _NotIntegerError(bias)
+        inputs = [x, w, bias]
+        _check(op, node, inputs, y)
+        inputs[2] = e.add_value(bias)
+    e.drop(target)
+    e.drop(node)
+    e.insert(Node(node.name, node.op, tuple(v.name for v in inputs), (y.name,), node.attrs))
+
+
+def _check(op: Op, node: Node, inputs: Sequence[Value], y: Value) -> None:
+    reason = op.int_reason(node, inputs, [y])
+    if reason is not None:
+        raise _NotIntegerError(reason)
+
+
+def _stored(e: Editor, node: Node, name: str) -> Value:
+    """The 8-bit value behind an input."""
+    source = e.producer(name, "DequantizeLinear")
+    if source is not None:
+        return e.values[source.inputs[0]]
+    what = "weights" if node.op in _LAYERS and name == node.inputs[1] else "input"
+    raise _NotIntegerError(
+        f"{what} '{name}' is float32; put QuantizeLinear and DequantizeLinear before this node"
+    )
+
+
+def _target(e: Editor, name: str) -> Node:
+    """The QuantizeLinear that alone reads an output."""
+    readers = e.readers(name)
+    quantizers = [reader for reader in readers if reader.op == "QuantizeLinear"]
+    if not quantizers:
+        raise _NotIntegerError(
+            f"output '{name}' is used in float32; put QuantizeLinear and DequantizeLinear behind it"
+        )
+    if name in e.outputs:
+        raise _NotIntegerError(f"output '{name}' is a model output in float32, too; quantize that")
+    others = [reader.name for reader in readers if reader.op != "QuantizeLinear"]
+    if others:
+        raise _NotIntegerError(
+            f"output '{name}' is read in float32 by '{others[0]}', too; quantize that"
+        )
+    if len(quantizers) > 1:
+        raise _NotIntegerError(
+            f"output '{name}' is quantized in {len(quantizers)} different ways; use one"
+        )
+    return quantizers[0]
