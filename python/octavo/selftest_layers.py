@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Self-test cases of the families with weights: gemm_s8 and dwconv_s8."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo import _core, quant
+from octavo.selftest_cases import Case, Rng, canary, random_bytes
+
+__all__ = ["LAYER_CASES"]
+
+Array = NDArray[Any]
+
+
+def _spread(rng: Rng, n: int, k: int) -> Array:
+    """Multipliers that bring sums of k products of about 128 · 40 into 8 bits."""
+    return np.asarray(rng.uniform(0.5, 2.0, n) * 60 / (128 * 40 * np.sqrt(k)), np.float32)
+
+
+def _run_gemm(
+    kernel: str, layer: tuple[Any, ...], a: Array, k: int, c_shape: tuple[int, int]
+) -> Array:
+    c, rows = canary(*c_shape), np.arange(c_shape[0])
+    _core.GemmS8(kernel, *layer).run(a, rows * k, c, rows * c_shape[1])
+    return c
+
+
+def _gemm_case(rng: Rng, m: int, weights: Array, a: Array, qmin: int, qmax: int) -> Case:
+    """weights [n, segments, length] int16; a: m rows of segments · length bytes, 3 of slack."""
+    n, segments, length = weights.shape
+    k, gap = segments * length, 3
+    bias = rng.integers(-3000, 3000, n).astype(np.int32)
+    multiplier = _spread(rng, n, k)
+    za, zero_point = (int(z) for z in rng.integers(0, 256, 2))
+    offsets = np.arange(segments, dtype=np.int32) * length
+    layer = (weights, bias, multiplier, za, offsets, zero_point, qmin, qmax)
+    x = a[: m * k].reshape(m, k).astype(np.int64) - za
+    acc = x @ weights.reshape(n, k).astype(np.int64).T + bias
+    want = canary(m, n + gap)
+    want[:, :n] = quant.requantize(acc, multiplier, zero_point, qmin, qmax)
+    return Case(partial(_run_gemm, layer=layer, a=a, k=k, c_shape=want.shape), want)
+
+
+def _gemm(rng: Rng) -> Iterator[Case]:
+    for m, n, segments, length in ((1, 1, 1, 1), (5, 19, 3, 7), (15, 65, 1, 40), (29, 33, 2, 12)):
+        weights = rng.integers(-128, 128, (n, segments, length), np.int16)
+        yield _gemm_case(rng, m, weights, random_bytes(rng, m * segments * length + 3), 0, 255)
+    # (255, 255) · (127, 127) would saturate in vpmaddubsw; 9 bits come from u8 weights.
+    for pair in ((127, 127), (-128, -128), (65, 64), (255, -255)):
+        weights = np.resize(np.asarray(pair, np.int16), (35, 1, 26))
+        a = np.full(6 * 26 + 3, 255, np.uint8)
+        a[3 * 26 :] = random_bytes(rng, 3 * 26 + 3)
+        yield _gemm_case(rng, 6, weights, a, 3, 250)
+
+
+def _takes(kernel: str, kh: int, kw: int, stride: int, dilation: int, bits: int) -> bool:
+    for (
+        name,
+        _,
+        kernel_h,
+        kernel_w,
+        kernel_stride,
+        dilated,
+        weight_bits,
+        _,
+    ) in _core.dwconv_s8_rows():
+        if name == kernel:
+            return bool(
+                kernel_h in (0, kh)
+                and kernel_w in (0, kw)
+                and kernel_stride in (0, stride)
+                and (dilation == 1 or dilated)
+                and bits <= weight_bits
+            )
+    return False
+
+
+def _run_dwconv(kernel: str, layer: dict[str, Any], x: Array, out_w: int, gap: int) -> Array:
+    rows, width, channels = x.shape
+    data = np.append(x.ravel(), np.zeros(64, np.uint8))  # what a kernel may read past the end
+    out = canary(out_w, channels + gap)
+    _core.DwconvS8(kernel, **layer).run(
+        data, np.arange(rows) * width * channels, channels, out, 0, channels + gap, out_w
+    )
+    return out
+
+
+def _dwconv_case(rng: Rng, weights: Array, out_w: int, stride: int, dilation: int) -> Case:
+    """weights [kh, kw, channels] int16, all in s8 or all beyond."""
+    kh, kw, channels = weights.shape
+    x = random_bytes(rng, kh, (out_w - 1) * stride + (kw - 1) * dilation + 1, channels)
+    x[:, : kw * dilation] = 255
+    za, zero_point = (int(z) for z in rng.integers(0, 256, 2))
+    bias = rng.integers(-3000, 3000, channels).astype(np.int32)
+    multiplier = _spread(rng, channels, kh * kw)
+    taps = np.arange(out_w)[:, None] * stride + np.arange(kw) * dilation
+    window = x[:, taps].astype(np.int64) - za
+    acc = np.einsum("hxwc,hwc->xc", window, weights.astype(np.int64)) + bias
+    want = canary(out_w, channels + 2)
+    want[:, :channels] = quant.requantize(acc, multiplier, zero_point, 2, 253)
+    layer = {
+        "weights": weights, "bias": bias, "multiplier": multiplier, "in_zero_point": za,
+        "out_zero_point": zero_point, "qmin": 2, "qmax": 253,
+        "stride": stride, "dilation": dilation,
+    }  # fmt: skip
+    bits = 8 if weights.min() >= -128 and weights.max() <= 127 else 9
+    fits = partial(_takes, kh=kh, kw=kw, stride=stride, dilation=dilation, bits=bits)
+    return Case(partial(_run_dwconv, layer=layer, x=x, out_w=out_w, gap=2), want, fits)
+
+
+def _dwconv(rng: Rng) -> Iterator[Case]:
+    for kh, kw, stride, dilation in ((3, 3, 1, 1), (3, 3, 2, 1), (5, 2, 1, 1), (3, 3, 1, 2)):
+        for channels, out_w in ((1, 1), (19, 9), (65, 4), (130, 3)):
+            weights = rng.integers(-128, 128, (kh, kw, channels), np.int16)
+            yield _dwconv_case(rng, weights, out_w, stride, dilation)
+        for extreme in (127, -128, 255, -255):
+            weights = np.full((kh, kw, 35), extreme, np.int16)
+            yield _dwconv_case(rng, weights, 5, stride, dilation)
+
+
+#: Op of a kernel row -> its cases.
+LAYER_CASES: dict[str, Callable[[Rng], Iterator[Case]]] = {"gemm": _gemm, "dwconv": _dwconv}
