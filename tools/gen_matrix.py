@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the table of operators and kernels into README.md, between its two matrix marks.
+
+    python tools/gen_matrix.py [--check]
+
+A row is an operator of the IR with an 8-bit form, found by lowering its examples: the step kinds
+they give, and which kernel families run those. The kernels come from csrc/kernels/*/kernels.inc,
+the lists that the build includes, so the table does not depend on the machine. --check writes
+nothing and exits with 1 when README.md is not up to date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from octavo import ops
+from octavo.ir import Graph, Node
+from octavo.plan.lowering import lower
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- matrix:begin -->", "<!-- matrix:end -->"
+ISAS = ("scalar", "avx2", "avx512vnni")
+
+#: Step kind -> kernel families that compute it, each with the prefix of its kernels for this kind.
+FAMILIES = {
+    "conv_s8": ("gemm_s8", "dwconv_s8"),
+    "linear_s8": ("gemm_s8",),
+    "add_s8": ("add_s8",),
+    "mul_s8": ("mul_s8",),
+    "maxpool_s8": ("maxpool_s8",),
+    "avgpool_s8": ("avgpool_s8",),
+    "lut_s8": ("lut_s8",),
+    "softmax_s8": ("softmax_s8",),
+    "quantize": ("convert",),
+    "dequantize": ("convert",),
+}
+#: Kinds that move bytes: plain C++, the same for every ISA.
+BYTES = {"copy", "fill", "flip", "load_constant"}
+_ROW = re.compile(r"^OCTAVO_\w+\(k\w+, (?P<name>\w+)", re.MULTILINE)
+
+
+@dataclass
+class Row:
+    """The step kinds of each example of an operator, without those that only move bytes."""
+
+    integer: list[set[str]] = field(default_factory=list)
+    real: list[set[str]] = field(default_factory=list)
+
+
+def kernel_names() -> dict[str, list[str]]:
+    """ISA -> kernel names, in the order of the lists (best first)."""
+    found: dict[str, list[str]] = {isa: [] for isa in ISAS}
+    for path in sorted((ROOT / "csrc/kernels").glob("*/kernels.inc")):
+        for match in _ROW.finditer(path.read_text(encoding="utf-8")):
+            name = match["name"]
+            # convert lists the ISA alone: one set of four kernels.
+            isa = name.rpartition("_")[2]
+            if isa in found:
+                found[isa].append(f"{path.parent.name}_{isa}" if name == isa else name)
+    return found
+
+
+def _is_8bit(graph: Graph) -> bool:
+    names = [*graph.inputs, *graph.outputs]
+    return any(graph.values[name].is_8bit for name in names)
+
+
+def operators() -> Iterator[tuple[str, Row]]:
+    """Every operator with the step kinds of its examples, 8-bit and float apart."""
+    for name in ops.names():
+        row = Row()
+        for example in ops.get(Node(name, name, (), ())).examples(np.random.default_rng(0)):
+            kinds = {step.kind for step in lower(example.graph).steps} - BYTES
+            (row.integer if _is_8bit(example.graph) else row.real).append(kinds)
+        yield name, row
+
+
+def _tiles(family: str, kernels: list[str], isa: str) -> str:
+    """A family with the tiles it has for an ISA: `gemm_s8` 4x16c4."""
+    names = [name for name in kernels if name.startswith(f"{family}_")]
+    tiles = [name.removeprefix(family).removesuffix(isa).strip("_") for name in names]
+    return " ".join([f"`{family}`", *filter(None, tiles)]) if names else ""
+
+
+def _cell(examples: list[set[str]], text: dict[str, str]) -> str:
+    """The text of every kind, and "bytes" where some example computes nothing."""
+    kinds = sorted(set().union(*examples))
+    parts = ["bytes"] if set() in examples else []
+    return ", ".join(dict.fromkeys([*parts, *(text[kind] for kind in kinds)])) or "–"
+
+
+def matrix() -> str:
+    """The Markdown table; operators with the same cells share a line."""
+    kernels = kernel_names()
+    integer = {
+        isa: {
+            kind: ", ".join(filter(None, (_tiles(f, kernels[isa], isa) for f in families)))
+            for kind, families in FAMILIES.items()
+        }
+        for isa in ISAS
+    }
+    groups: dict[tuple[str, ...], list[str]] = {}
+    float_only = []
+    for name, row in operators():
+        if not row.integer:
+            float_only.append(f"`{name}`")
+            continue
+        cells = [_cell(row.integer, integer[isa]) for isa in ISAS]
+        real = _cell(row.real, {kind: f"`{kind}`" for kinds in row.real for kind in kinds})
+        groups.setdefault((*cells, real), []).append(name)
+    header = ["operator", *(f"8-bit, {isa}" for isa in ISAS), "float32"]
+    table = [header, ["---"] * len(header)]
+    table += [[", ".join(names), *cells] for cells, names in groups.items()]
+    lines = [f"| {' | '.join(cells)} |" for cells in table]
+    legend = "Kernel family and its tiles; *bytes*: no arithmetic, the same code on every ISA."
+    return "\n".join([*lines, "", f"{legend} In float32 only: {', '.join(float_only)}."])
+
+
+def updated(text: str) -> str:
+    """The README with a new table. Raises ValueError when the two marks are not there once each."""
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"README.md must contain {BEGIN} and then {END}, once each")
+    head, rest = text.split(BEGIN)
+    return f"{head}{BEGIN}\n{matrix()}\n{END}{rest.split(END)[1]}"
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="Write the op × ISA matrix into README.md.")
+    parser.add_argument("--check", action="store_true", help="write nothing, fail when out of date")
+    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    options = parser.parse_args(arguments)
+    before = options.readme.read_text(encoding="utf-8")
+    try:
+        after = updated(before)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if before == after:
+        return 0
+    if options.check:
+        print(f"{options.readme.name} is out of date: run python tools/gen_matrix.py")
+        return 1
+    options.readme.write_text(after, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
