@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from octavo import _core, ops
+from octavo import ops
 from octavo.errors import (
     FormatError,
     InvalidArgumentError,
@@ -21,7 +21,7 @@ from octavo.errors import (
 from octavo.ir import Graph
 from octavo.ops import infer_graph
 from octavo.passes import run_pipeline
-from octavo.plan import PlanBytes, build
+from octavo.plan import Plan, PlanBytes, build
 from octavo.session import Session, Shapes, TensorInfo
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Model:
         self.source = source
         self.path = path
         self.reference = reference
-        self._plan = plan  # a _core.Plan read from a .octavo file, for the default shapes
+        self._plan = plan  # a Plan read from a .octavo file, for the default shapes
 
     @property
     def name(self) -> str:
@@ -181,8 +181,8 @@ class Model:
         named = dict(zip(self.source.inputs, shapes, strict=True))
         return run_pipeline(infer_graph(self.source, named))
 
-    def _build(self, shapes: Shapes, keep_all: bool) -> Any:
-        return _core.Plan.from_bytes(build(self._optimized(shapes), keep_all=keep_all).data)
+    def _build(self, shapes: Shapes, keep_all: bool) -> Plan:
+        return Plan.from_bytes(build(self._optimized(shapes), keep_all=keep_all).data)
 
     def plan_bytes(self) -> PlanBytes:
         """The complete `.octavo` container for the default shapes."""
@@ -250,7 +250,7 @@ def load(path: Source, *, shapes: Mapping[str, tuple[int, ...]] | None = None) -
 def _load_octavo(location: Path) -> Model:
     from octavo.plan.graph_json import decode_graph
 
-    plan = _core.Plan.open(str(location))
+    plan = Plan.open(str(location))
     payload = plan.section("graph")
     if payload is None:
         raise FormatError(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from octavo._core import Plan
 from octavo.plan.build import PlanBytes, build
 
-__all__ = ["PlanBytes", "build"]
+__all__ = ["Plan", "PlanBytes", "build"]
