@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from octavo.errors import InvalidArgumentError
 from octavo.ir import Graph, Value
 from octavo.model import Model
+from octavo.ops import infer_graph
 from octavo.passes import run_float_pipeline
 from octavo.reference import real_value, run_float
 
@@ -117,7 +118,8 @@ def _reference_values(
     source = reference if reference is not None else model.reference
     if source is None:
         return run_float(model.graph, inputs, keep=True)
-    return run_float(run_float_pipeline(source), inputs, keep=True)
+    sized = infer_graph(source, {name: array.shape for name, array in inputs.items()})
+    return run_float(run_float_pipeline(sized), inputs, keep=True)
 
 
 def compare(
