@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "base/aligned_buffer.h"
+#include "kernels/dwconv_s8/dwconv_s8.h"
+
+// Weights are packed in groups of taps that one instruction multiplies and adds:
+//   pairs   vpmaddwd: s16, any 9-bit weight. Blocks of 16 channels: [group][2][8 lanes][2 taps]
+//   quads   vpdpbusd: s8. Blocks of 64 channels: [group][4][16 lanes][4 taps]; the last block, when
+//           it has at most 32 channels, [group][4][8 lanes][4 taps]
+//   taps    scalar: s16 [kh * kw][channels], bias and scale in natural order
+// In pairs and quads, lane l of vector v of a block with V vectors is channel
+// (l / 4) * 4V + 4v + l % 4: unpack builds and packs undoes just that order, with no permute.
+// The taps of a group, as (row, column), "-" where the weight is 0:
+//   pairs_3x3  00 10, 01 11, 02 12, 20 21, - 22     quads_3x3  00 10 20 -, 01 11 21 -, 02 12 22 -
+//   *_any      row by row, the last group filled with "-"
+namespace octavo {
+
+#define OCTAVO_DWCONV_S8_PACKING(packing)                    \
+  DwconvS8Layout layout_##packing(const DwconvS8Weights& w); \
+  void pack_##packing(const DwconvS8Weights& w, void* weights, int32_t* bias, float* scale);
+OCTAVO_DWCONV_S8_PACKING(quads_3x3)
+OCTAVO_DWCONV_S8_PACKING(quads_any)
+OCTAVO_DWCONV_S8_PACKING(pairs_3x3)
+OCTAVO_DWCONV_S8_PACKING(pairs_any)
+OCTAVO_DWCONV_S8_PACKING(taps)
+#undef OCTAVO_DWCONV_S8_PACKING
+
+bool dwconv_s8_weights_fit_s8(const DwconvS8Weights& w);
+
+struct PackedDwconvS8 {
+  AlignedBuffer storage;
+  DwconvS8Packed packed;  // points into storage, which moving keeps in place
+};
+
+// Throws kInvalidArgument for weights that the row cannot hold (weight_bits, kh, kw).
+PackedDwconvS8 pack_dwconv_s8(const DwconvS8Kernel& kernel, const DwconvS8Weights& w);
+
+}  // namespace octavo
