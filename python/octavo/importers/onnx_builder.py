@@ -79,18 +79,26 @@ class Builder:
         self.alias: dict[str, str] = {}
         self.folded_elements = 0
         self._names: set[str] = set(constants)
+        self._node_names: set[str] = set()
         self._cache: dict[tuple[Any, ...], str] = {}
 
     def unique(self, base: str) -> str:
-        """A name that nothing in the graph has."""
+        """A tensor name that nothing in the graph has."""
         name, count = base, 1
         while name in self._names or name in self.values:
             name, count = f"{base}.{count}", count + 1
         self._names.add(name)
         return name
 
+    def _node_name(self, base: str) -> str:
+        name, count = base, 1
+        while name in self._node_names:
+            name, count = f"{base}.{count}", count + 1
+        self._node_names.add(name)
+        return name
+
     def reserve(self, names: Sequence[str]) -> None:
-        """Keeps names of the file from being invented by `unique`."""
+        """Keeps tensor names of the file from being invented by `unique`."""
         self._names.update(names)
 
     def use(self, name: str) -> Value:
@@ -187,7 +195,7 @@ class Builder:
         quant: Quantization | None = None,
     ) -> Value:
         """Appends a node; by default the output has the first input's type and parameters."""
-        node = Node(self.unique(name), op, tuple(inputs), (output,), attrs or {})
+        node = Node(self._node_name(name), op, tuple(inputs), (output,), attrs or {})
         operands = [self.values[item] if item else None for item in inputs]
         (shape,) = ops.get(node).infer(node, operands)
         first = operands[0]

@@ -18,6 +18,8 @@ from octavo.importers.onnx_builder import Builder, attr, unsupported
 from octavo.ir import Node
 
 _UINT8, _INT8 = 2, 3
+#: Ops put around the float op, which alone keeps the node's name.
+_AROUND = frozenset(("DequantizeLinear", "QuantizeLinear", "Transpose"))
 Attrs = Mapping[str, Any]
 
 
@@ -35,8 +37,9 @@ class _Rewrite:
     def add(
         self, op: str, inputs: list[str], attrs: Attrs | None = None, output: str | None = None
     ) -> str:
-        name = f"{self.node.name}/{op}"
-        output = output or self.b.unique(name)
+        part = f"{self.node.name}/{op}"
+        name = part if op in _AROUND else self.node.name
+        output = output or self.b.unique(part)
         self.made.append(Node(name, op, tuple(inputs), (output,), attrs or {}))
         return output
 

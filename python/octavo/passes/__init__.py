@@ -19,7 +19,9 @@ from octavo.passes.move_qdq import (
 )
 from octavo.passes.permute_linear import permute_linear
 from octavo.passes.qdq import qdq
+from octavo.passes.quantize_layout import quantize_layout
 from octavo.passes.remove_identity import remove_identity
+from octavo.passes.sink_reshape import sink_reshape
 from octavo.passes.transpose_to_reshape import transpose_to_reshape
 
 __all__ = ["FLOAT_PIPELINE", "PIPELINE", "Pass", "run_float_pipeline", "run_pipeline"]
@@ -33,6 +35,7 @@ FLOAT_PIPELINE: tuple[Pass, ...] = (
     layout,
     transpose_to_reshape,
     permute_linear,
+    sink_reshape,
     remove_identity,
     fold_batch_norm,
     fuse_bias,
@@ -51,6 +54,7 @@ PIPELINE: tuple[Pass, ...] = (
     remove_identity,
     fuse_clamp,
     fold_dequantized,
+    quantize_layout,
 )
 
 

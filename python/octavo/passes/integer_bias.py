@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from octavo import quant
 from octavo.ir import Affine, Array, Value, constant
+from octavo.ops import weights
+from octavo.ops.attrs import Clamp
 from octavo.passes.editor import Editor
 
 _INT32_MAX = 2**31 - 1
@@ -16,8 +19,10 @@ _INT32_MAX = 2**31 - 1
 _TOLERANCE = 1e-6
 
 
-def integer_bias(e: Editor, name: str, x: Value, w: Value) -> Value | str:
-    """The bias constant for input `x` and weights `w` [O, ...], or the reason why there is none.
+def integer_bias(
+    e: Editor, name: str, x: Value, w: Value, y: Value, clamp: Clamp | None
+) -> Value | str:
+    """The bias constant of y = clamp(layer(x, w [O, ...])), or the reason why there is none.
 
     Integers whose scale is s_x * s_w already are kept; any other bias is rounded to that scale:
     rint(b / float64(float32(s_x * s_w))).
@@ -40,8 +45,33 @@ def integer_bias(e: Editor, name: str, x: Value, w: Value) -> Value | str:
                 "use larger scales or a smaller bias"
             )
         integers = rounded.astype(np.int32)
+    integers = _within_int32(integers, x, w, y, clamp)
     affine = Affine(scale.copy(), np.zeros(channels, np.int32), 0)
     return constant(f"{name}/s32", integers, affine)
+
+
+def _within_int32(bias: Array, x: Value, w: Value, y: Value, clamp: Clamp | None) -> Array:
+    """Pulls in a bias near the ends of int32 where that provably changes no output.
+
+    Quantizers give channels whose weights died a scale near 0, and so a bias of -2^31: no sum fits
+    beside it, but every sum means the same output. Such a bias becomes the largest that fits.
+    """
+    low, high = quant.QRANGE[x.dtype]
+    largest = max(high - x.zero_point, x.zero_point - low)
+    centred = np.abs(weights.centre(w, np.asarray(w.data))).reshape(w.shape[0], -1)
+    bound = (centred.sum(axis=1) * largest).astype(np.int64)
+    wide, room = bias.astype(np.int64), _INT32_MAX - bound
+    over = (np.abs(wide) > room) & (room > 0)
+    if not over.any():
+        return bias
+    pulled = np.clip(wide, -np.abs(room), np.abs(room))
+    m = quant.multiplier(x.scale, w.affine.scale.reshape(-1), y.scale)
+    bounds = quant.clamp_bounds(clamp, y.scale, y.zero_point, y.dtype)
+    # requantize is monotone: equal outputs at both ends are equal outputs in between
+    ends = [acc + side for acc in (wide, pulled) for side in (-bound, bound)]
+    first, *rest = (quant.requantize(acc, m, y.zero_point, *bounds) for acc in ends)
+    same = np.all([np.equal(first, other) for other in rest], axis=0)
+    return np.where(over & same, pulled, wide).astype(np.int32)
 
 
 def _fits(stored: Value, scale: Array) -> bool:

@@ -38,6 +38,7 @@ ELEMENTWISE = frozenset(
     )
 )
 BINARY = frozenset(("Add", "Div", "Mul", "Sub"))
+_JOINING = BINARY | {"Concat", "Pad", "Slice"}
 #: How far ahead to look for the inverse of a Transpose that would have to be split.
 _LOOKAHEAD = 64
 
@@ -60,6 +61,11 @@ def layout(graph: Graph) -> Graph:
     return e.finish()
 
 
+def is_elementwise(node: Node) -> bool:
+    """True for ops that any reordering of elements passes; not a Q that reorders by itself."""
+    return node.op in ELEMENTWISE and "perm" not in node.attrs
+
+
 def inverse(perm: Perm) -> Perm:
     """The permutation that undoes `perm`."""
     return tuple(perm.index(axis) for axis in range(len(perm)))
@@ -74,7 +80,7 @@ def _sink(e: Editor, node: Node, reader: Node) -> list[Node]:
     """Moves `node` (a Transpose) past one of its readers; the Transpose nodes that come of it."""
     if reader.op == "Transpose":
         return _merge(e, node, reader)
-    if reader.op in ELEMENTWISE:
+    if is_elementwise(reader):
         return _pass(e, reader, [node.inputs[0]], dict(reader.attrs), perm_of(node))
     if reader.op in BINARY or reader.op == "Concat":
         return _joint(e, node, reader)
@@ -113,8 +119,10 @@ def _merge(e: Editor, node: Node, reader: Node) -> list[Node]:
 
 
 def _joint(e: Editor, node: Node, reader: Node) -> list[Node]:
-    """Add, Mul, Concat …: every input must come through the same Transpose, or be constant."""
+    """Add, Mul, Concat …: every input must come through the same Transpose, be constant, or be
+    there in the other layout already (a residual that starts at the model input)."""
     perm = perm_of(node)
+    undo = inverse(perm)
     if len(e.values[reader.outputs[0]].shape) != len(perm):
         return []
     inputs: list[str] = []
@@ -124,18 +132,29 @@ def _joint(e: Editor, node: Node, reader: Node) -> list[Node]:
         if source is not None and perm_of(source) == perm:
             inputs.append(source.inputs[0])
             continue
+        other = _transposed(e, name, undo)
+        if other is not None:
+            inputs.append(other)
+            continue
         if e.stored_constant(name) is not None:
             todo.append(index)
         elif reader.op == "Concat" or e.values[name].size != 1:
             return []
         inputs.append(name)
-    undo = inverse(perm)
     for index in todo:
         inputs[index] = e.map_constant(inputs[index], lambda value: permuted(value, undo))
     attrs = dict(reader.attrs)
     if reader.op == "Concat":
         attrs["axis"] = perm[normal_axis(reader, int(attrs["axis"]), len(perm))]
     return _pass(e, reader, inputs, attrs, perm)
+
+
+def _transposed(e: Editor, name: str, perm: Perm) -> str | None:
+    """The output of a Transpose by `perm` that reads this value, if there is one."""
+    for reader in e.readers(name):
+        if reader.op == "Transpose" and perm_of(reader) == perm:
+            return reader.outputs[0]
+    return None
 
 
 def _axis(reader: Node, perm: Perm) -> dict[str, object] | None:
@@ -204,8 +223,8 @@ def _meets(e: Editor, name: str, perm: Perm) -> bool:
         for reader in e.readers(queue.popleft()):
             if reader.op == "Transpose" and perm_of(reader) == perm:
                 return True
-            passes = ELEMENTWISE | BINARY | {"Concat", "Pad", "Slice"}
-            if reader.op in passes and reader.outputs[0] not in seen:
+            passes = is_elementwise(reader) or reader.op in _JOINING
+            if passes and reader.outputs[0] not in seen:
                 seen.add(reader.outputs[0])
                 queue.append(reader.outputs[0])
     return False

@@ -37,7 +37,7 @@ def merge_equal(graph: Graph) -> Graph:
         value = e.values[node.outputs[0]]
         for other in e.readers(node.inputs[0]):
             twin = e.values[other.outputs[0]]
-            distinct = other.name != node.name and other.op == node.op
+            distinct = other.name != node.name and other.op == node.op and other.attrs == node.attrs
             if distinct and twin.name not in e.outputs and same_type(value, twin):
                 e.drop(other)
                 e.redirect(twin.name, value.name)

@@ -12,7 +12,7 @@ import numpy as np
 
 from octavo.ir import Affine, Graph, Node, Shape, Value, constant
 from octavo.passes.editor import REDIMENSION, Editor
-from octavo.passes.layout import ELEMENTWISE, perm_of
+from octavo.passes.layout import is_elementwise, perm_of
 
 
 def permute_linear(graph: Graph) -> Graph:
@@ -47,7 +47,7 @@ def _layers(e: Editor, name: str) -> list[Node]:
         if current in e.outputs or not readers:
             return []
         for reader in readers:
-            if reader.op in ELEMENTWISE:
+            if is_elementwise(reader):
                 pending.append(reader.outputs[0])
             elif reader.op == "Linear" and reader.inputs[0] == current and _permutable(e, reader):
                 found.append(reader)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from octavo import ops
 from octavo.ir import Graph, Node, Value
 from octavo.ops import Op
+from octavo.ops.attrs import clamp
 from octavo.passes.editor import Editor
 from octavo.passes.integer_bias import integer_bias
 
@@ -55,7 +56,7 @@ def _fuse(e: Editor, node: Node) -> None:
     _check(op, node, inputs, y)
     if node.op in _LAYERS and len(node.inputs) > 2 and node.inputs[2]:
         x, w = inputs
-        bias = integer_bias(e, node.inputs[2], x, w)
+        bias = integer_bias(e, node.inputs[2], x, w, y, clamp(node))
         if isinstance(bias, str):
             raise _NotIntegerError(bias)
         inputs = [x, w, bias]
