@@ -15,10 +15,9 @@ enum class Layout : uint8_t { kFlat, kPlanes, kStrided };
 
 class Quantize final : public Op {
  public:
-  Quantize(const StepView& step, const PrepareContext& context)
-      : input_(step.input(0)), output_(step.output(0)),
-        loops_(make_loop_nest(step.input(0), step.output(0)).sorted_by(1)),
-        kernels_(select_convert(context.cap)), scale_(step.output(0).scale) {
+  Quantize(const StepView& step, const Tensor& input, const PrepareContext& context)
+      : input_(input), output_(step.output(0)),
+        loops_(make_loop_nest(input, step.output(0)).sorted_by(1)), kernels_(select_convert(context.cap)), scale_(step.output(0).scale) {
     const Tensor& y = step.output(0);
     flip_ = y.dtype == DType::kS8 ? 0x80 : 0;
     zero_point_ = y.zero_point + (y.dtype == DType::kS8 ? 128 : 0);
@@ -106,11 +105,31 @@ class Quantize final : public Op {
   int levels_ = 1;  // loops that one piece covers
 };
 
+// The input with its axes in the order the step's ints give; without ints, as it is.
+Tensor permuted_input(const StepView& step) {
+  const Tensor& x = step.input(0);
+  if (step.ints.count == 0) return x;
+  if (step.ints.count != x.rank) {
+    step.fail(ErrorCode::kFormat, "%d axes in the order of a rank-%d tensor", step.ints.count,
+              x.rank);
+  }
+  Tensor view = x;
+  bool seen[kMaxRank] = {};
+  for (int i = 0; i < x.rank; ++i) {
+    const int32_t axis = step.int_in(i, 0, x.rank - 1, "axis");
+    if (seen[axis]) step.fail(ErrorCode::kFormat, "axis %d stands twice in the order", axis);
+    seen[axis] = true;
+    view.dims[i] = x.dims[axis];
+    view.strides[i] = x.strides[axis];
+  }
+  return view;
+}
+
 }  // namespace
 
 std::unique_ptr<Op> prepare_quantize(const StepView& step, const PrepareContext& context) {
-  step.expect({1, 1, 0, 0, 0});
-  const Tensor& x = step.input(0);
+  step.expect({1, 1, step.ints.count, 0, 0});
+  const Tensor x = permuted_input(step);
   const Tensor& y = step.output(0);
   if (x.dtype != DType::kF32 || !is_8bit(y.dtype)) {
     step.fail(ErrorCode::kFormat, "from %s to %s, must be from f32 to u8 or s8",
@@ -118,7 +137,7 @@ std::unique_ptr<Op> prepare_quantize(const StepView& step, const PrepareContext&
   }
   step.expect_same_dims(x, y);
   step.expect_disjoint(y, x);
-  return std::make_unique<Quantize>(step, context);
+  return std::make_unique<Quantize>(step, x, context);
 }
 
 }  // namespace octavo

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/plan_reader.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/checked.h"
@@ -136,6 +137,15 @@ class PlanReader {
     plan_.tensors.reserve(records.size());
     for (const TensorRecord& record : records) {
       plan_.tensors.push_back(read_tensor(record, string_at(record.name, "a tensor name"), limits));
+    }
+    // A few bytes in the header must not cost gigabytes: the arena is what the tensors need.
+    int64_t end = 0;
+    for (const Tensor& t : plan_.tensors) {
+      if (t.location == Location::kArena) end = std::max(end, t.offset + touched_bytes(t).high);
+    }
+    if (plan_.arena_bytes > end + kReadSlack + kArenaTail) {
+      fail(ErrorCode::kFormat, "plan: arena_bytes is %lld, but the last tensor ends at %lld",
+           static_cast<long long>(plan_.arena_bytes), static_cast<long long>(end));
     }
   }
 
