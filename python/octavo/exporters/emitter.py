@@ -63,6 +63,8 @@ class Emitter:
         self.initializers: dict[str, onnx.TensorProto] = {}
         self._held: dict[str, dict[Order, str]] = {}  # IR value -> order -> ONNX tensor
         self._count = 0
+        self._title = ""
+        self._pending = ""
         for name in graph.inputs:
             self._held[name] = {identity(len(graph.values[name].shape)): name}
 
@@ -76,10 +78,20 @@ class Emitter:
     ) -> str:
         """Appends a node with one output; returns the output's name."""
         given = {key: value for key, value in (attrs or {}).items() if value is not None}
-        self.nodes.append(
-            helper.make_node(op, list(inputs), [output], name=f"{op}:{output}", **given)
-        )
+        name, self._title = self._title or f"{output}/{op}", ""
+        self.nodes.append(helper.make_node(op, list(inputs), [output], name=name, **given))
         return output
+
+    def begin(self, title: str) -> None:
+        """The operator emitted for the IR node `title` takes its name; helpers around it do not."""
+        self._pending = title
+
+    def main(
+        self, op: str, inputs: Sequence[str], output: str, attrs: Mapping[str, Any] | None = None
+    ) -> str:
+        """Like `node`, for the operator that stands for the IR node."""
+        self._title = self._pending
+        return self.node(op, inputs, output, attrs)
 
     def initializer(self, stem: str, data: Array) -> str:
         """A constant under a name made from `stem`; equal requests share it."""
@@ -173,7 +185,6 @@ class Emitter:
         else:
             target = self.output_name(name, order)
             self.nodes[-1].output[0] = target
-            self.nodes[-1].name = f"{self.nodes[-1].op_type}:{target}"
             result = target
         self.hold(name, order, result)
 

@@ -37,7 +37,7 @@ def _conv(e: Emitter, node: Node) -> None:
         "pads": list(node.attrs["pads"]),
         "group": int(node.attrs["groups"]),
     }
-    result = e.node("Conv", inputs, e.fresh(node.outputs[0]), attrs)
+    result = e.main("Conv", inputs, e.fresh(node.outputs[0]), attrs)
     e.finish(node.outputs[0], NCHW, result, node.attrs.get("clamp"))
 
 
@@ -52,9 +52,9 @@ def _linear(e: Emitter, node: Node) -> None:
     output = node.outputs[0]
     if rank == 2:
         inputs = [source, e.dequantized(w, (0, 1)), *([bias] if bias else [])]
-        result = e.node("Gemm", inputs, e.fresh(output), {"transB": 1})
+        result = e.main("Gemm", inputs, e.fresh(output), {"transB": 1})
     else:
-        result = e.node("MatMul", [source, e.dequantized(w, (1, 0))], e.fresh(output))
+        result = e.main("MatMul", [source, e.dequantized(w, (1, 0))], e.fresh(output))
         if bias:
             result = e.node("Add", [result, bias], e.fresh(output))
     e.finish(output, identity(rank), result, node.attrs.get("clamp"))
@@ -73,7 +73,7 @@ def _pool(e: Emitter, node: Node) -> None:
     if node.op == "AveragePool":
         attrs["count_include_pad"] = int(node.attrs["count_include_pad"])
     inputs = [e.dequantized(node.inputs[0], NCHW)]
-    result = e.node(node.op, inputs, e.fresh(node.outputs[0]), attrs)
+    result = e.main(node.op, inputs, e.fresh(node.outputs[0]), attrs)
     e.finish(node.outputs[0], NCHW, result)
 
 
@@ -81,7 +81,7 @@ def _unary(e: Emitter, node: Node) -> None:
     order = e.order(node.inputs[0])
     attrs = {key: float(node.attrs[key]) for key in _UNARY_ATTRS.get(node.op, ())}
     inputs = [e.dequantized(node.inputs[0], order)]
-    result = e.node(node.op, inputs, e.fresh(node.outputs[0]), attrs)
+    result = e.main(node.op, inputs, e.fresh(node.outputs[0]), attrs)
     e.finish(node.outputs[0], order, result)
 
 
@@ -112,7 +112,7 @@ def _binary(e: Emitter, node: Node) -> None:
     for index, name in enumerate(node.inputs):
         own = len(values[name].shape)
         inputs[index] = e.dequantized(name, order if own == rank else identity(own))
-    result = e.node(node.op, inputs, e.fresh(output))
+    result = e.main(node.op, inputs, e.fresh(output))
     e.finish(output, order, result, node.attrs.get("clamp"))
 
 
@@ -120,7 +120,7 @@ def _concat(e: Emitter, node: Node) -> None:
     order = e.order(node.inputs[0])
     inputs = [e.dequantized(name, order) for name in node.inputs]
     axis = order.index(int(node.attrs["axis"]) % len(order))
-    result = e.node("Concat", inputs, e.fresh(node.outputs[0]), {"axis": axis})
+    result = e.main("Concat", inputs, e.fresh(node.outputs[0]), {"axis": axis})
     e.finish(node.outputs[0], order, result)
 
 
@@ -132,11 +132,11 @@ def _plain_shape(e: Emitter, node: Node) -> None:
     target = e.output_name(output, identity(len(e.graph.values[output].shape)))
     tensor = e.tensor(source, identity(rank))
     if node.op == "Flatten":
-        e.node("Flatten", [tensor], target, {"axis": int(node.attrs["axis"])})
+        e.main("Flatten", [tensor], target, {"axis": int(node.attrs["axis"])})
     else:
         key = {"Reshape": "shape"}.get(node.op, "axes")
         data = np.asarray(node.attrs[key], np.int64)
-        e.node(node.op, [tensor, e.initializer(f"{output}/{key}", data)], target)
+        e.main(node.op, [tensor, e.initializer(f"{output}/{key}", data)], target)
     e.hold(output, identity(len(e.graph.values[output].shape)), target)
 
 
@@ -156,7 +156,7 @@ def _pad(e: Emitter, node: Node) -> None:
         e.initializer(f"{output}/pads", np.asarray(pads, np.int64)),
         e.initializer(f"{output}/value", np.float32(node.attrs["value"])),
     ]
-    e.finish(output, order, e.node("Pad", inputs, e.fresh(output)))
+    e.finish(output, order, e.main("Pad", inputs, e.fresh(output)))
 
 
 def _slice(e: Emitter, node: Node) -> None:
@@ -167,7 +167,7 @@ def _slice(e: Emitter, node: Node) -> None:
         data = range(len(order)) if key == "axes" else [int(node.attrs[key][a]) for a in order]
         parts.append(e.initializer(f"{output}/{key}", np.asarray(list(data), np.int64)))
     target = e.output_name(output, order)
-    e.node("Slice", [e.tensor(node.inputs[0], order), *parts], target)
+    e.main("Slice", [e.tensor(node.inputs[0], order), *parts], target)
     e.hold(output, order, target)
 
 
@@ -175,7 +175,7 @@ def _softmax(e: Emitter, node: Node) -> None:
     rank = len(e.graph.values[node.inputs[0]].shape)
     attrs = {"axis": int(node.attrs["axis"])}
     inputs = [e.dequantized(node.inputs[0], identity(rank))]
-    result = e.node("Softmax", inputs, e.fresh(node.outputs[0]), attrs)
+    result = e.main("Softmax", inputs, e.fresh(node.outputs[0]), attrs)
     e.finish(node.outputs[0], identity(rank), result)
 
 
@@ -183,7 +183,7 @@ def _matmul(e: Emitter, node: Node) -> None:
     ranks = [len(e.graph.values[name].shape) for name in node.inputs]
     inputs = [e.dequantized(n, identity(r)) for n, r in zip(node.inputs, ranks, strict=True)]
     output = node.outputs[0]
-    result = e.node("MatMul", inputs, e.fresh(output))
+    result = e.main("MatMul", inputs, e.fresh(output))
     e.finish(output, identity(len(e.graph.values[output].shape)), result)
 
 
@@ -193,7 +193,7 @@ def _batch_norm(e: Emitter, node: Node) -> None:
     order = (0, axis, *(a for a in range(1, rank) if a != axis))
     inputs = [e.tensor(node.inputs[0], order), *(e.tensor(n, (0,)) for n in node.inputs[1:])]
     attrs = {"epsilon": float(node.attrs["epsilon"])}
-    result = e.node("BatchNormalization", inputs, e.fresh(node.outputs[0]), attrs)
+    result = e.main("BatchNormalization", inputs, e.fresh(node.outputs[0]), attrs)
     e.finish(node.outputs[0], order, result)
 
 
@@ -203,7 +203,7 @@ def _quantize(e: Emitter, node: Node) -> None:
     scale, zero, axis = e.parameters(value, order)
     target = e.output_name(value.name, order)
     inputs = [e.tensor(node.inputs[0], order), scale, zero]
-    e.hold(value.name, order, e.node("QuantizeLinear", inputs, target, {"axis": axis}))
+    e.hold(value.name, order, e.main("QuantizeLinear", inputs, target, {"axis": axis}))
 
 
 def _dequantize(e: Emitter, node: Node) -> None:
@@ -216,7 +216,7 @@ def _dequantize(e: Emitter, node: Node) -> None:
         scale, zero, axis = e.parameters(source, order)
         target = e.output_name(output, order)
         inputs = [e.tensor(source.name, order), scale, zero]
-        e.hold(output, order, e.node("DequantizeLinear", inputs, target, {"axis": axis}))
+        e.hold(output, order, e.main("DequantizeLinear", inputs, target, {"axis": axis}))
 
 
 def _requantize(e: Emitter, node: Node) -> None:
@@ -269,6 +269,7 @@ def export_onnx(graph: Graph, path: str | os.PathLike[str] | None = None) -> onn
         handler = _HANDLERS.get(node.op)
         if handler is None:
             raise UnsupportedError(f"{node.label()}: has no ONNX form")
+        e.begin(node.name)
         handler(e, node)
     for name in graph.outputs:
         plain = identity(len(graph.values[name].shape))

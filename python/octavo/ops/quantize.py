@@ -44,11 +44,24 @@ def _along_axis(value: Value) -> tuple[Array, Array]:
     return affine.scale.reshape(shape), affine.zero_point.reshape(shape)
 
 
+def _order(node: Node, rank: int) -> tuple[int, ...]:
+    """The optional attribute `perm`; plain order without it."""
+    return tuple(node.attrs.get("perm", range(rank)))
+
+
 @register
 class QuantizeLinear(Convert):
-    """x f32 -> y 8-bit: clamp(rne(x / scale) + zero_point)."""
+    """x f32 -> y 8-bit: clamp(rne(x / scale) + zero_point) of x with its axes in order `perm`."""
 
     name = "QuantizeLinear"
+
+    def infer(self, node: Node, inputs: Sequence[Value | None]) -> tuple[Shape, ...]:
+        shape = attrs.required(node, inputs, 0).shape
+        return (tuple(shape[axis] for axis in _order(node, len(shape))),)
+
+    def float_ref(self, node: Node, args: Sequence[Array | None]) -> tuple[Array, ...]:
+        x = attrs.required(node, args, 0)
+        return (x.transpose(_order(node, x.ndim)),)
 
     def int_reason(
         self, node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value]
@@ -63,18 +76,23 @@ class QuantizeLinear(Convert):
         outputs: Sequence[Value],
     ) -> tuple[Array, ...]:
         x, y = attrs.required(node, args, 0), outputs[0]
-        return (quant.quantize(x, *_along_axis(y), y.dtype),)
+        return (quant.quantize(x.transpose(_order(node, x.ndim)), *_along_axis(y), y.dtype),)
 
     def lower(self, node: Node, ctx: Lowering) -> None:
         x, y = node.inputs[0], node.outputs[0]
         self.refuse(node, ctx.value(y))
-        ctx.emit("quantize", [ctx.tensor(x, direct=True)], [ctx.out(y)])
+        source, target = ctx.tensor(x, direct=True), ctx.out(y)
+        ctx.emit("quantize", [source], [target], ints=node.attrs.get("perm", ()))
 
     def examples(self, rng: np.random.Generator) -> Iterator[Example]:
         for dtype, zero_point in (("u8", 0), ("u8", 131), ("s8", -100), ("s8", 12)):
             params = Affine.per_tensor(0.017, zero_point)
             label = f"{dtype}_{zero_point}"
             yield example(label, rng, self.name, [f32("x", 1, 5, 7, 33)], dtype, params=params)
+        for channels in (1, 3, 20):
+            x, params = [f32("x", 2, channels, 5, 7)], Affine.per_tensor(0.02, 9)
+            label = f"nchw_{channels}"
+            yield example(label, rng, self.name, x, "u8", params=params, perm=(0, 2, 3, 1))
         ties = np.arange(-300, 300, dtype=np.float32) * np.float32(0.125)
         special = np.array([np.inf, -np.inf, 1e30, -1e30, -0.0], np.float32)
         feeds = {"x": np.concatenate([ties, special])}
