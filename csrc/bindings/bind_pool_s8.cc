@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
+#include <chrono>
+#include <limits>
 #include <string>
 
 #include "base/checked.h"
@@ -25,14 +28,21 @@ py::list rows() {
   return result;
 }
 
-void run(const std::string& name, const py::buffer& in, int64_t in_offset, int64_t row_stride,
-         int64_t pixel_stride, int32_t window_rows, int32_t window_cols, int32_t channels,
-         const py::buffer& out, int64_t out_offset, int32_t zero_sum, float multiplier,
-         int zero_point, int qmin, int qmax) {
+const PoolS8Kernel& usable_kernel(const std::string& name) {
   const PoolS8Kernel* kernel = find_pool_s8(name.c_str());
   if (kernel == nullptr || !isa_supported(kernel->isa)) {
     fail(ErrorCode::kIsa, "pool_s8: no usable kernel '%s'", name.c_str());
   }
+  return *kernel;
+}
+
+// Runs the kernel at least once; seconds per call, the fastest of `repeats` runs of 16.
+double run(const std::string& name, const py::buffer& in, int64_t in_offset, int64_t row_stride,
+           int64_t pixel_stride, int32_t window_rows, int32_t window_cols, int32_t channels,
+           const py::buffer& out, int64_t out_offset, int32_t zero_sum, float multiplier,
+           int zero_point, int qmin, int qmax, int repeats) {
+  constexpr int kCalls = 16;  // a small window takes less than a reading of the clock
+  const PoolS8Kernel& kernel = usable_kernel(name);
   if (window_rows < 1 || window_cols < 1 || channels < 1 || row_stride < 0 || pixel_stride < 0) {
     fail(ErrorCode::kShape, "pool_s8: rows, cols, channels >= 1 and strides >= 0");
   }
@@ -51,7 +61,15 @@ void run(const std::string& name, const py::buffer& in, int64_t in_offset, int64
   args.multiplier = multiplier;
   args.requant = make_requant(RoundingMode::kFloatRne, zero_point, qmin, qmax);
   py::gil_scoped_release nogil;
-  kernel->run(args);
+  kernel.run(args);
+  double best = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < repeats; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    for (int call = 0; call < kCalls; ++call) kernel.run(args);
+    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
+    best = std::min(best, time.count() / kCalls);
+  }
+  return best;
 }
 
 }  // namespace
@@ -62,7 +80,8 @@ void bind_pool_s8(py::module_& m) {
         py::arg("row_stride"), py::arg("pixel_stride"), py::arg("rows"), py::arg("cols"),
         py::arg("channels"), py::arg("out"), py::arg("out_offset"), py::kw_only(),
         py::arg("zero_sum") = 0, py::arg("multiplier") = 1.0f, py::arg("zero_point") = 0,
-        py::arg("qmin") = 0, py::arg("qmax") = 255, "Pools one window to one output pixel.");
+        py::arg("qmin") = 0, py::arg("qmax") = 255, py::arg("repeats") = 0,
+        "Pools one window to one output pixel; seconds per call when repeats > 0.");
 }
 
 }  // namespace octavo

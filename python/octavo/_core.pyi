@@ -452,9 +452,10 @@ def pool_s8_run(
     zero_point: int = 0,
     qmin: int = 0,
     qmax: int = 255,
-) -> None:
+    repeats: int = 0,
+) -> float:
     """
-    Pools one window to one output pixel.
+    Pools one window to one output pixel; seconds per call when repeats > 0.
     """
 
 def softmax_s8_rows() -> list[typing.Any]:
