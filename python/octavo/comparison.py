@@ -15,7 +15,7 @@ from octavo.errors import InvalidArgumentError
 from octavo.ir import Graph, Value
 from octavo.model import Model
 from octavo.ops import infer_graph
-from octavo.passes import run_float_pipeline
+from octavo.passes import run_model_pipeline
 from octavo.reference import real_value, run_float
 
 __all__ = ["Comparison", "LayerError", "compare"]
@@ -23,7 +23,7 @@ __all__ = ["Comparison", "LayerError", "compare"]
 Array = NDArray[Any]
 #: Below this ratio the error is a third of the signal: the layer no longer carries it.
 BROKEN_DB = 10.0
-_SUFFIXES = ("/q", "/raw", "/dq")
+_SUFFIXES = ("/q", "/raw", "/dq", "/stored")
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,9 @@ def _saturated(value: Value, expected: Array) -> float | None:
 
 
 def _base_name(name: str) -> str:
-    """The float graph's name of a tensor: what the quantizer appended is taken off."""
-    for suffix in _SUFFIXES:
-        if name.endswith(suffix):
-            return name[: -len(suffix)]
+    """The float graph's name of a tensor: what quantizer and passes appended is taken off."""
+    while name.endswith(_SUFFIXES):
+        name = name.rsplit("/", 1)[0]
     return name
 
 
@@ -119,7 +118,7 @@ def _reference_values(
     if source is None:
         return run_float(model.graph, inputs, keep=True)
     sized = infer_graph(source, {name: array.shape for name, array in inputs.items()})
-    return run_float(run_float_pipeline(sized), inputs, keep=True)
+    return run_float(run_model_pipeline(sized), inputs, keep=True)
 
 
 def compare(

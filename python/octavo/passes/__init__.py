@@ -24,10 +24,28 @@ from octavo.passes.remove_identity import remove_identity
 from octavo.passes.sink_reshape import sink_reshape
 from octavo.passes.transpose_to_reshape import transpose_to_reshape
 
-__all__ = ["FLOAT_PIPELINE", "PIPELINE", "Pass", "run_float_pipeline", "run_pipeline"]
+__all__ = [
+    "FLOAT_PIPELINE",
+    "MODEL_PIPELINE",
+    "PIPELINE",
+    "Pass",
+    "run_float_pipeline",
+    "run_model_pipeline",
+    "run_pipeline",
+]
 
 Pass = Callable[[Graph], Graph]
 
+#: What the quantizer works on: the model's own structure, in which an exporter still recognizes it.
+MODEL_PIPELINE: tuple[Pass, ...] = (
+    remove_identity,
+    fold_constants,
+    layout,
+    remove_identity,
+    fold_batch_norm,
+    fuse_bias,
+    fuse_clamp,
+)
 #: What any model gets, quantized or not: NHWC, folded constants and batch norms, fused activations.
 FLOAT_PIPELINE: tuple[Pass, ...] = (
     remove_identity,
@@ -63,8 +81,13 @@ def run_pipeline(graph: Graph) -> Graph:
     return _run(PIPELINE, graph)
 
 
-def run_float_pipeline(graph: Graph) -> Graph:
+def run_model_pipeline(graph: Graph) -> Graph:
     """The graph ready to be quantized; a batch in front may still vary."""
+    return _run(MODEL_PIPELINE, graph)
+
+
+def run_float_pipeline(graph: Graph) -> Graph:
+    """The float graph as it will run."""
     return _run(FLOAT_PIPELINE, graph)
 
 

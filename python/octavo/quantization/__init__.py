@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from octavo.errors import InvalidArgumentError, QuantizationError
 from octavo.ir import Affine, Graph
 from octavo.ops import infer_graph
-from octavo.passes import run_float_pipeline
+from octavo.passes import run_model_pipeline
 from octavo.quantization.insert import insert_qdq
 from octavo.quantization.observers import Histogram
 from octavo.quantization.ranges import METHODS, activation_range, affine_from_range
@@ -122,7 +122,7 @@ def quantize_graph(
         raise QuantizationError(
             f"model '{graph.name}' is quantized already; quantize the float model it came from"
         )
-    floating = run_float_pipeline(graph)
+    floating = run_model_pipeline(graph)
     unknown = [name for name in exclude if name not in {node.name for node in floating.nodes}]
     if unknown:
         raise InvalidArgumentError(f"exclude names unknown nodes {unknown}")
