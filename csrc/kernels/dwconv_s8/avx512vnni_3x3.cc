@@ -2,8 +2,8 @@
 #include "kernels/dwconv_s8/avx512_block.h"
 
 // Walks the columns of the three rows once. A column is interleaved once, 8 shuffles, for all the
-// outputs that use it; 12 vpdpbusd with weights from memory and 22 epilogue instructions make 42
-// vector instructions per 64 outputs: 21 cycles on Zen 4, whose zmm rate is two per cycle.
+// outputs that use it; with 12 vpdpbusd, weights from memory, and 22 instructions of epilogue that
+// makes 42 per 64 outputs: 21 cycles on Zen 4, which executes two zmm instructions per cycle.
 namespace octavo {
 namespace {
 
