@@ -43,6 +43,40 @@ bool same_storage(const Tensor& a, const Tensor& b) {
   return a.elements() == b.elements();
 }
 
+// Which halos hold their tensor's pad value at a point of the program. Tensors with the same first
+// byte, views and former tenants of the place alike, may have other pad values and wider halos: so
+// a halo is filled only before a step that reads its tensor.
+class HaloState {
+ public:
+  explicit HaloState(const Plan& plan) : plan_(plan), filled_(plan.tensors.size(), false) {
+    for (size_t t = 0; t < plan.tensors.size(); ++t) {
+      if (plan.tensors[t].halo.any()) halos_.emplace(plan.tensors[t].offset, t);
+    }
+  }
+
+  // A step, or the filling of another halo, wrote around these bytes.
+  void invalidate(const Tensor& written) {
+    const auto range = halos_.equal_range(written.offset);
+    for (auto found = range.first; found != range.second; ++found) {
+      if (same_storage(plan_.tensors[found->second], written)) filled_[found->second] = false;
+    }
+  }
+
+  // Must the halo be filled now? From here on it counts as filled.
+  bool claim(const Tensor& read) {
+    const size_t index = static_cast<size_t>(&read - plan_.tensors.data());
+    if (!read.halo.any() || filled_[index]) return false;
+    invalidate(read);
+    filled_[index] = true;
+    return true;
+  }
+
+ private:
+  const Plan& plan_;
+  std::vector<bool> filled_;                        // by tensor
+  std::unordered_multimap<int64_t, size_t> halos_;  // tensors by offset
+};
+
 }  // namespace
 
 Isa usable_isa(const char* name) {
@@ -72,41 +106,26 @@ Executor::Executor(std::shared_ptr<const LoadedPlan> plan, Isa cap, int threads)
 void Executor::prepare(Isa cap) {
   const Plan& p = plan();
   const PrepareContext context{cap, threads_};
-  // By tensor: its halo holds the pad value.
-  std::vector<bool> filled(p.tensors.size(), false);
-  std::unordered_multimap<int64_t, size_t> halos;  // by offset
-  for (size_t t = 0; t < p.tensors.size(); ++t) {
-    if (p.tensors[t].halo.any()) halos.emplace(p.tensors[t].offset, t);
-  }
+  HaloState halos(p);
   for (size_t s = 0; s < p.steps.size(); ++s) {
     const StepView& step = p.steps[s];
-    // Halos of tensors that no step wrote as such: concat results, written slice by slice.
-    for (int i = 0; i < step.inputs.count; ++i) add_halo(&step.input(i), s, &filled);
-    program_.push_back({prepare_op(step, context), s});
+    for (int i = 0; i < step.inputs.count; ++i) {
+      if (halos.claim(step.input(i))) add(std::make_unique<HaloFill>(step.input(i)), s);
+    }
+    add(prepare_op(step, context), s);
     const Op& op = *program_.back().op;
     infos_.push_back(&op.info());
     scratch_bytes_ = std::max(scratch_bytes_, op.scratch_bytes());
     packed_bytes_ += op.packed_bytes();
-    for (int i = 0; i < step.outputs.count; ++i) {
-      const Tensor& out = step.output(i);
-      const auto range = halos.equal_range(out.offset);
-      for (auto found = range.first; found != range.second; ++found) {
-        if (!same_storage(p.tensors[found->second], out)) continue;
-        filled[found->second] = false;
-        add_halo(&p.tensors[found->second], s, &filled);
-      }
-    }
+    for (int i = 0; i < step.outputs.count; ++i) halos.invalidate(step.output(i));
   }
 }
 
-void Executor::add_halo(const Tensor* tensor, size_t step, std::vector<bool>* filled) {
-  const size_t index = static_cast<size_t>(tensor - plan().tensors.data());
-  if (!tensor->halo.any() || (*filled)[index]) return;
+void Executor::add(std::unique_ptr<Op> op, size_t step) {
   if (program_.size() > kMaxInstructions) {
     fail(ErrorCode::kLimit, "plan: more than %zu steps and halo fills", kMaxInstructions);
   }
-  program_.push_back({std::make_unique<HaloFill>(*tensor), step});
-  (*filled)[index] = true;
+  program_.push_back({std::move(op), step});
 }
 
 RunContext Executor::bind(Workspace* workspace, const uint8_t* const* inputs,

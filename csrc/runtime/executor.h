@@ -28,7 +28,8 @@ class Executor {
   std::vector<std::vector<int64_t>> profile(const uint8_t* const* inputs, uint8_t* const* outputs,
                                             int repeats);
 
-  // Copies an arena tensor as the last run left it, C order. Meaningful when the plan reuses no bytes.
+  // Copies an arena tensor as the last run left it, C order. Meaningful when the plan reuses no
+  // bytes.
   void read_tensor(const Tensor& tensor, uint8_t* out);
   // Fills the free workspace with a byte: results must not depend on what lay there (tests).
   void poison(uint8_t value);
@@ -45,7 +46,7 @@ class Executor {
     size_t step;
   };
   void prepare(Isa cap);
-  void add_halo(const Tensor* tensor, size_t step, std::vector<bool>* filled);
+  void add(std::unique_ptr<Op> op, size_t step);
   RunContext bind(Workspace* workspace, const uint8_t* const* inputs,
                   uint8_t* const* outputs) const noexcept;
 
