@@ -37,10 +37,9 @@ inline void store_u8(uint8_t* c, __m128i y_u8x16, int n) {
   _mm_mask_storeu_epi8(c, static_cast<uint16_t>(0xffff >> (16 - n)), y_u8x16);
 }
 
-// Not inlined: the epilogue's constants would occupy registers that the k-loop needs.
 template <int MR, int NV, class Epilogue>
-__attribute__((noinline)) void tile(const GemmS8Args& args, const GemmS8Block& block, int row,
-                                    ptrdiff_t column, const Epilogue& epilogue) {
+inline void tile(const GemmS8Args& args, const GemmS8Block& block, int row, ptrdiff_t column,
+                 const Epilogue& epilogue) {
   const uint8_t* a[MR];
   S32x16 acc[MR][NV];
 #pragma GCC unroll 16
@@ -79,7 +78,7 @@ __attribute__((noinline)) void tile(const GemmS8Args& args, const GemmS8Block& b
     __m512i acc_i[NV];
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) acc_i[j] = reinterpret_cast<__m512i>(acc[i][j]);
-    store_u8(args.c_rows[row + i] + args.c_offset + column, epilogue.to_u8(acc_i, scale), block.n);
+    store_u8(args.c_rows[row + i] + column, epilogue.to_u8(acc_i, scale), block.n);
   }
 }
 
@@ -89,7 +88,7 @@ void run(const GemmS8Args& args) {
   const Epilogue epilogue(args.requant);
   for (int j = args.block_begin; j < args.block_end; ++j) {
     const GemmS8Block& block = args.blocks[j];
-    const ptrdiff_t column = static_cast<ptrdiff_t>(j) * (16 * NV);
+    const ptrdiff_t column = args.c_offset + static_cast<ptrdiff_t>(j) * (16 * NV);
     int i = 0;
     for (; i + kHalf < args.m; i += MR) tile<MR, NV>(args, block, i, column, epilogue);
     // The rest runs as half a tile with repeated rows; a vector times a matrix as one row.
