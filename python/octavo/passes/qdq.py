@@ -9,9 +9,10 @@ An op that cannot become an integer one stays in float32, and `Graph.notes` says
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from octavo import ops
-from octavo.ir import Graph, Node, Value
+from octavo.ir import Affine, Graph, Node, Value
 from octavo.ops import Op
 from octavo.ops.attrs import clamp
 from octavo.passes.editor import Editor
@@ -46,8 +47,11 @@ def qdq(graph: Graph) -> Graph:
 def _fuse(e: Editor, node: Node) -> None:
     """Replaces the node and its QuantizeLinear by the integer op."""
     op = ops.get(node)
-    if type(op).int_reason is Op.int_reason:
-        raise _NotIntegerError(f"{node.op} has no integer form")
+    if node.op not in _LAYERS:
+        # asked of 8-bit stand-ins first: no use in asking for Q and DQ where they would not help
+        _check(
+            op, node, [_stand_in(e, name) for name in node.inputs], _stand_in(e, node.outputs[0])
+        )
     # the bias has its own rule: see below
     operands = node.inputs[:2] if node.op in _LAYERS else node.inputs
     inputs = [_stored(e, node, name) for name in operands]
@@ -71,6 +75,10 @@ def _check(op: Op, node: Node, inputs: Sequence[Value], y: Value) -> None:
     reason = op.int_reason(node, inputs, [y])
     if reason is not None:
         raise _NotIntegerError(reason)
+
+
+def _stand_in(e: Editor, name: str) -> Value:
+    return replace(e.values[name], dtype="u8", quant=Affine.per_tensor(1.0, 0))
 
 
 def _stored(e: Editor, node: Node, name: str) -> Value:
