@@ -57,7 +57,7 @@ void check_dtype(const Tensor& t, const char* role, const py::array& array) {
   }
   fail(ErrorCode::kInvalidArgument,
        "%s '%.200s' has dtype %.64s, expected %s in native byte order: nothing is converted "
-       "silently, use array.astype(np.%s)", role, t.name, text(have.attr("str")).c_str(),
+       "silently, use array.astype(np.%s)", role, t.name, text(have).c_str(),
        want.name, want.name);
 }
 

@@ -53,6 +53,9 @@ class BoundRunObject {
 
 SessionObject make_session(const PlanObject& plan, const std::optional<std::string>& isa,
                            int threads) {
+  if (isa && isa->find('\0') != std::string::npos) {
+    fail(ErrorCode::kIsa, "unknown ISA: the name holds a NUL byte");
+  }
   const Isa cap = usable_isa(isa ? isa->c_str() : nullptr);
   const py::gil_scoped_release nogil;
   return {std::make_shared<Executor>(plan.loaded, cap, threads)};

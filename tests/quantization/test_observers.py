@@ -48,7 +48,7 @@ def test_mse_clips_an_outlier_and_minmax_does_not() -> None:
     data[0] = 40.0
     histogram = observe(data)
     assert activation_range([histogram], "minmax") == (0.0, 40.0)
-    assert activation_range([histogram], "mse")[1] < 30.0
+    assert 3.0 < activation_range([histogram], "mse")[1] < 39.0
 
 
 def test_mse_is_never_worse_than_minmax_on_the_data_itself() -> None:
