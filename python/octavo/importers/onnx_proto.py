@@ -154,9 +154,9 @@ def _nodes(graph: GraphProto) -> tuple[Node, ...]:
     nodes: list[Node] = []
     used: set[str] = set()
     for index, proto in enumerate(graph.node):
-        prefix = "" if proto.domain in ("", "ai.onnx") else f"{proto.domain}:"
-        op = _name(f"{prefix}{proto.op_type}")
-        name = _name(proto.name) or f"{proto.op_type}_{index}"
+        domain, op = _name(proto.domain), _name(proto.op_type)
+        name = _name(proto.name) or f"{op}_{index}"
+        op = op if domain in ("", "ai.onnx") else f"{domain}:{op}"
         while name in used:  # ONNX does not ask for unique node names; messages and plans do
             name = f"{name}_{index}"
         used.add(name)
@@ -167,7 +167,9 @@ def _nodes(graph: GraphProto) -> tuple[Node, ...]:
     return tuple(nodes)
 
 
-def _name(text: str) -> str:
+def _name(text: str | bytes) -> str:
+    if isinstance(text, bytes):  # how protobuf hands over a string that is not UTF-8
+        raise FormatError(f"a name is not UTF-8 text: {text[:40]!r}")
     if len(text) > MAX_NAME:
         raise LimitError(f"name '{text[:40]}…' has {len(text)} characters, over {MAX_NAME}")
     return text

@@ -145,10 +145,12 @@ def adopt_input_parameters(b: Builder, inputs: tuple[str, ...], outputs: tuple[s
     """
     for name in inputs:
         value = b.values[name]
+        if value.dtype not in quant.QRANGE:
+            continue
         readers = [node for node in b.nodes if name in node.inputs]
         casts = {node.outputs[0]: b.values[node.outputs[0]] for node in readers}
         kinds = {node.op for node in readers}
-        if value.dtype not in quant.QRANGE or kinds != {"QuantCast"} or len(casts) != 1:
+        if kinds != {"QuantCast"} or len(casts) != 1:
             continue
         ((cast_name, target),) = casts.items()
         if cast_name in outputs:
