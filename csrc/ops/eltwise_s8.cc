@@ -72,10 +72,10 @@ class Eltwise final : public Op {
   // Dense inner loops everywhere need no tiles. Otherwise the two innermost loops form tiles, as
   // many rows of them as fit kTile while y stays contiguous.
   void choose_tile() {
+    if (loops_.inner_stride(2) != 1) loops_ = loops_.with_unit_inner(1);
     const int64_t inner = loops_.inner();
-    if (loops_.rank() == 0 || (loops_.inner_stride(0) == 1 && loops_.inner_stride(1) == 1 &&
-                               (inner >= 256 || loops_.rank() == 1))) {
-      tile_rows_ = 1;
+    if ((loops_.inner_stride(0) == 1 && loops_.inner_stride(1) == 1) &&
+        (inner >= 256 || loops_.rank() == 1)) {
       return;
     }
     by_rows_ = true;
@@ -107,15 +107,20 @@ class Eltwise final : public Op {
     if (from == worker->expanded[k] && row_stride == 0) return tile;
     const int64_t filled = row_stride == 0 ? tile_rows_ : rows;
     for (int64_t r = 0; r < filled; ++r) {
-      const uint8_t* row = from + r * row_stride;
-      if (stride == 0) {
-        std::memset(tile + r * inner, *row, static_cast<size_t>(inner));
-      } else {
-        std::memcpy(tile + r * inner, row, static_cast<size_t>(inner));
-      }
+      expand_row(from + r * row_stride, stride, tile + r * inner, inner);
     }
     worker->expanded[k] = from;
     return tile;
+  }
+
+  static void expand_row(const uint8_t* from, int64_t stride, uint8_t* to, int64_t count) noexcept {
+    if (stride == 0) {
+      std::memset(to, *from, static_cast<size_t>(count));
+    } else if (stride == 1) {
+      std::memcpy(to, from, static_cast<size_t>(count));
+    } else {
+      for (int64_t i = 0; i < count; ++i) to[i] = from[i * stride];
+    }
   }
 
   Address a_, b_, y_;

@@ -21,13 +21,9 @@ class LoopNest {
   template <class Dim>
   LoopNest(int rank, const Dim* dims, const int64_t (&strides)[kOperands][kMaxRank]) {
     for (int d = 0; d < rank; ++d) {
-      if (dims[d] == 1) continue;
-      if (rank_ > 0 && merges(dims[d], strides, d)) {
-        dims_[rank_ - 1] *= dims[d];
-      } else {
-        dims_[rank_++] = dims[d];
-      }
-      for (int k = 0; k < kOperands; ++k) strides_[k][rank_ - 1] = strides[k][d];
+      int64_t step[kOperands];
+      for (int k = 0; k < kOperands; ++k) step[k] = strides[k][d];
+      append(dims[d], step);
     }
   }
 
@@ -47,9 +43,20 @@ class LoopNest {
     return count;
   }
 
+  // The same loops around an innermost one of a single iteration, `item` bytes for every operand: for
+  // kernels on contiguous runs where there is none. (A tensor whose last dimension is 1 is dense by
+  // definition, though neighbours along the next one are not adjacent.)
+  LoopNest with_unit_inner(int64_t item) const {
+    LoopNest nest = *this;
+    nest.dims_[rank_] = 1;
+    for (int k = 0; k < kOperands; ++k) nest.strides_[k][rank_] = item;
+    ++nest.rank_;
+    return nest;
+  }
+
   // The same loops, longest stride of `operand` outermost, merged again.
   LoopNest sorted_by(int operand) const {
-    int order[kMaxRank];
+    int order[kMaxLoops];
     for (int d = 0; d < rank_; ++d) order[d] = d;
     std::stable_sort(order, order + rank_, [&](int a, int b) {
       return std::abs(strides_[operand][a]) > std::abs(strides_[operand][b]);
@@ -59,7 +66,7 @@ class LoopNest {
 
   // The same loops with the one at `level` moved to just outside the innermost.
   LoopNest with_second(int level) const {
-    int order[kMaxRank];
+    int order[kMaxLoops];
     int count = 0;
     const int second = rank_ - 1 - level;
     for (int d = 0; d < rank_ - 1; ++d) {
@@ -82,7 +89,7 @@ class LoopNest {
   template <class Body>
   void for_outer(int levels, int64_t begin, int64_t end, Body&& body) const {
     const int outer_rank = rank_ > levels ? rank_ - levels : 0;
-    int64_t index[kMaxRank] = {};
+    int64_t index[kMaxLoops] = {};
     Offsets offsets{};
     int64_t rest = begin;
     for (int d = outer_rank - 1; d >= 0; --d) {
@@ -127,26 +134,38 @@ class LoopNest {
   }
 
  private:
-  // Dimension d continues the last one, for every operand.
-  bool merges(int64_t dim, const int64_t (&strides)[kOperands][kMaxRank], int d) const {
-    for (int k = 0; k < kOperands; ++k) {
-      if (strides_[k][rank_ - 1] != dim * strides[k][d]) return false;
+  static constexpr int kMaxLoops = kMaxRank + 1;  // one more for with_unit_inner
+
+  LoopNest() = default;
+
+  // Adds a loop inside all others, or makes the innermost longer where every operand moves on alike.
+  void append(int64_t dim, const int64_t (&strides)[kOperands]) {
+    if (dim == 1) return;
+    bool merges = rank_ > 0;
+    for (int k = 0; merges && k < kOperands; ++k) {
+      merges = strides_[k][rank_ - 1] == dim * strides[k];
     }
-    return true;
+    if (merges) {
+      dims_[rank_ - 1] *= dim;
+    } else {
+      dims_[rank_++] = dim;
+    }
+    for (int k = 0; k < kOperands; ++k) strides_[k][rank_ - 1] = strides[k];
   }
 
   LoopNest reordered(const int* order) const {
-    int64_t dims[kMaxRank] = {}, strides[kOperands][kMaxRank] = {};
+    LoopNest nest;
     for (int d = 0; d < rank_; ++d) {
-      dims[d] = dims_[order[d]];
-      for (int k = 0; k < kOperands; ++k) strides[k][d] = strides_[k][order[d]];
+      int64_t step[kOperands];
+      for (int k = 0; k < kOperands; ++k) step[k] = strides_[k][order[d]];
+      nest.append(dims_[order[d]], step);
     }
-    return LoopNest(rank_, dims, strides);
+    return nest;
   }
 
   int rank_ = 0;
-  int64_t dims_[kMaxRank] = {};
-  int64_t strides_[kOperands][kMaxRank] = {};
+  int64_t dims_[kMaxLoops] = {};
+  int64_t strides_[kOperands][kMaxLoops] = {};
 };
 
 // Loops over two tensors of equal dims.

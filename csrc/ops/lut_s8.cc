@@ -18,6 +18,9 @@ class Lut final : public Op {
       : input_(step.input(0)), output_(step.output(0)),
         loops_(make_loop_nest(step.input(0), step.output(0)).sorted_by(1)),
         kernel_(select_lut_s8(context.cap)) {
+    if (loops_.inner_stride(0) != 1 || loops_.inner_stride(1) != 1) {
+      loops_ = loops_.with_unit_inner(1);
+    }
     std::memcpy(table_, step.constant(0, DType::kU8, 256, "table"), sizeof table_);
     info_ = {kernel_.name, kernel_.isa, Precision::kInt8,
              threads_for(context, 0, 4 * step.output(0).elements())};

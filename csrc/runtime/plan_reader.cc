@@ -250,13 +250,21 @@ class PlanReader {
         step.fail(ErrorCode::kFormat, "reads the model output '%s'", step.input(i).name);
       }
     }
-    for (int i = 0; i < step.outputs.count; ++i) {
-      if (step.output(i).location == Location::kInput) {
-        step.fail(ErrorCode::kFormat, "writes the model input '%s'", step.output(i).name);
-      }
-    }
+    for (int i = 0; i < step.outputs.count; ++i) check_written(step, step.output(i));
     plan_.macs += step.macs;
     plan_.steps.push_back(step);
+  }
+
+  // Inputs are the caller's, and two elements in one place could hold only one of their values.
+  static void check_written(const StepView& step, const Tensor& out) {
+    if (out.location == Location::kInput) {
+      step.fail(ErrorCode::kFormat, "writes the model input '%s'", out.name);
+    }
+    for (int d = 0; d < out.rank; ++d) {
+      if (out.dims[d] > 1 && out.strides[d] == 0) {
+        step.fail(ErrorCode::kFormat, "writes '%s', whose dim %d has stride 0", out.name, d);
+      }
+    }
   }
 
   // A model output that nothing writes would hand the caller whatever was in the array.

@@ -168,6 +168,12 @@ def test_step_may_not_read_an_output(net):
     refused(net, FormatError, "reads the model output 'probs'")
 
 
+def test_broadcast_view_may_not_be_written(net):
+    target = net.refs[net.steps[-2]["outputs"][0]]
+    net.tensors[target]["strides"][1] = 0
+    refused(net, FormatError, "whose dim 1 has stride 0")
+
+
 def test_every_output_is_written(net):
     net.refs[net.steps[-1]["outputs"][0]] = net.refs[net.steps[-1]["inputs"][0]]
     refused(net, FormatError, "no step writes the model output 'logits'")
