@@ -141,16 +141,18 @@ std::string select_name(const std::string& isa, int32_t channels, int32_t kh, in
   return select_dwconv_s8(cap, {channels, kh, kw, stride, dilation, weights_fit_s8}).name;
 }
 
-// A chain of dependent additions runs one per cycle on every CPU in question.
+// A chain of dependent additions runs one per cycle on every CPU in question. Runs of some 5 us, as
+// short as those of DwconvS8::time, find an undisturbed moment on a busy machine; long ones do not.
 double measure_clock_ghz() {
-  constexpr int kAdditions = 1 << 20, kRepeats = 20;
+  constexpr int kAdditions = 1 << 14, kRepeats = 2000;
   py::gil_scoped_release nogil;
   double best = std::numeric_limits<double>::infinity();
   for (int r = 0; r < kRepeats; ++r) {
     const auto begin = std::chrono::steady_clock::now();
     uint64_t chain = 0;
-    for (int i = 0; i < kAdditions; i += 8) {
-      for (int k = 0; k < 8; ++k) {
+    for (int i = 0; i < kAdditions; i += 64) {
+#pragma GCC unroll 64  // a short loop would measure its branch
+      for (int k = 0; k < 64; ++k) {
         ++chain;
         asm volatile("" : "+r"(chain));  // keeps the compiler from merging the additions
       }

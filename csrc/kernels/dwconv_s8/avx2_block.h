@@ -6,7 +6,8 @@
 
 // 16 channels of AVX2 depthwise convolution. Products are vpmaddwd on s16 pairs of taps, exact for
 // any 9-bit weight. vpmaddubsw on quads (w0,w1)(w2,-) has 5 of 40 instructions fewer, but measured
-// between 4 % faster and 5 % slower on Zen 3, and would need a second layout where a pair saturates.
+// between 4 % faster and 5 % slower on Zen 3, and would need a second layout where a pair
+// saturates.
 namespace octavo {
 namespace {
 
