@@ -15,6 +15,7 @@ from octavo import ops
 from octavo.errors import (
     FormatError,
     InvalidArgumentError,
+    ShapeError,
     StrictError,
     UnsupportedError,
 )
@@ -127,9 +128,9 @@ class Model:
         """A Session for this CPU.
 
         `threads` ≥ 1; `isa` (or the environment variable OCTAVO_ISA) restricts the instruction
-        sets, e.g. "scalar" or "avx2"; `shapes` sets input shapes other than the default (symbolic
-        dimensions 1); `strict` refuses any float32 step in a quantized model; `keep_all` gives
-        every tensor memory of its own, so that `Session.read_tensor` can read all of them.
+        sets, e.g. "scalar" or "avx2"; `shapes` gives symbolic dimensions other sizes than 1;
+        `strict` refuses any float32 step in a quantized model; `keep_all` gives every tensor memory
+        of its own, so that `Session.read_tensor` can read all of them.
 
         Raises IsaError, StrictError, ShapeError, UnsupportedError, InvalidArgumentError.
         """
@@ -166,6 +167,12 @@ class Model:
             raise InvalidArgumentError(
                 f"shapes for unknown inputs {unknown}; the model has {list(self.source.inputs)}"
             )
+        for info in self.inputs:
+            if info.name in wanted and not info.takes(wanted[info.name]):
+                raise ShapeError(
+                    f"input '{info.name}' has shape {tuple(wanted[info.name])}; the model takes "
+                    f"{info} (a name stands for any size > 0)"
+                )
         return tuple(
             tuple(wanted.get(name, self.source.values[name].shape)) for name in self.source.inputs
         )

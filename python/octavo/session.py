@@ -43,6 +43,13 @@ class TensorInfo:
     scale: float | None = None
     zero_point: int | None = None
 
+    def takes(self, shape: Sequence[int]) -> bool:
+        """May the tensor have this shape? A symbolic dimension takes any size > 0."""
+        return len(shape) == len(self.shape) and all(
+            want == have if isinstance(want, int) else have > 0
+            for want, have in zip(self.shape, shape, strict=True)
+        )
+
     def __str__(self) -> str:
         dims = "×".join(str(dim) for dim in self.shape) or "scalar"
         affine = (
@@ -279,11 +286,7 @@ class Session:
 
     def _check_shapes(self, shapes: Shapes) -> None:
         for info, shape in zip(self.inputs, shapes, strict=True):
-            fits = len(shape) == len(info.shape) and all(
-                want == have if isinstance(want, int) else have > 0
-                for want, have in zip(info.shape, shape, strict=False)
-            )
-            if not fits or self._replan is None:
+            if not info.takes(shape) or self._replan is None:
                 raise ShapeError(
                     f"input '{info.name}' has shape {shape}; the model takes {info}"
                     + (" (a name stands for any size > 0)" if self._replan else "")

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +82,17 @@ def _batches(model: Model, arguments: argparse.Namespace) -> list[dict[str, Arra
     ]
 
 
-def _progressing(batches: list[dict[str, Array]]) -> Iterator[dict[str, Array]]:
+@contextmanager
+def _progress(batches: list[dict[str, Array]]) -> Iterator[Iterable[dict[str, Array]]]:
+    """The batches, with a bar on a terminal that is gone when the work ends or fails."""
     try:
         from rich.console import Console
-        from rich.progress import track
+        from rich.progress import Progress
     except ImportError as error:
         raise missing_extra("onnx", "octavo quantize") from error
-    yield from track(batches, "calibrating", console=Console(stderr=True))
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield bar.track(batches, description="calibrating")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -98,9 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     model = load(arguments.model)
     batches = _batches(model, arguments)
-    quantized = quantize(
-        model, _progressing(batches), ranges=arguments.ranges, exclude=arguments.exclude
-    )
+    with _progress(batches) as shown:
+        quantized = quantize(model, shown, ranges=arguments.ranges, exclude=arguments.exclude)
     if ending == ".onnx":
         quantized.to_onnx(arguments.output)
     else:
