@@ -163,6 +163,19 @@ MODELS = {
         single("QuantizeLinear", "x", "s", constants={"s": np.float64(0.1)}),
         UnsupportedError, "scale is float64",
     ),
+    "average_pool_ceil_counting_pads": (
+        single("AveragePool", "x", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1,
+               count_include_pad=1),
+        UnsupportedError, "ceil_mode with count_include_pad",
+    ),
+    "max_pool_indices": (
+        ([node("MaxPool", ["x"], ["y", "i"], kernel_shape=[2, 2], name="bad")], {}),
+        UnsupportedError, "'bad'.*indices",
+    ),
+    "gemm_trans_a": (
+        single("Gemm", "x", "w", constants={"w": np.ones((5, 5), np.float32)}, transA=1),
+        UnsupportedError, "transA=1",
+    ),
     "dynamic_scale": (
         ([node("Relu", ["c"], ["s"]), *single("QuantizeLinear", "x", "s")[0]],
          {"c": np.float32(1)}),

@@ -49,6 +49,13 @@ def parameters(b: Builder, node: Node, shape: Shape) -> tuple[Affine, str | None
     return Affine(scale, points.astype(np.int32).reshape(scale.shape), axis), kind
 
 
+def _require_float32(node: Node, key: str) -> None:
+    """An attribute that chooses the type of real numbers: absent or float32."""
+    element = attr(node, key, 0, int)
+    if element and numpy_type(element, node.label()) != np.float32:
+        raise unsupported(node, f"{key} {element}; only float32 (1) works")
+
+
 def check(node: Node, name: str, affine: Affine, dtype: str, shape: Shape) -> None:
     """`ir.check_affine` with the node's name in the message."""
     try:
@@ -62,6 +69,7 @@ def quantize_linear(b: Builder, node: Node) -> None:
     """A constant is quantized at once; per channel only such."""
     shape = b.shape(node, 0)
     affine, kind = parameters(b, node, shape)
+    _require_float32(node, "precision")
     declared = attr(node, "output_dtype", 0, int)
     if declared:
         wanted = DTYPE_NAMES.get(numpy_type(declared, node.label()).newbyteorder("="), "?")
@@ -105,6 +113,7 @@ def dequantize_linear(b: Builder, node: Node) -> None:
     data = b.constants.get(name)
     dtype = b.use(name).dtype if data is None else DTYPE_NAMES.get(data.dtype, str(data.dtype))
     affine, kind = parameters(b, node, shape)
+    _require_float32(node, "output_dtype")
     if dtype not in ("u8", "s8") and (dtype != "s32" or data is None):
         raise unsupported(node, f"dequantizes '{name}' of type {dtype}; only u8, s8, constant s32")
     if kind not in (None, dtype):
