@@ -23,6 +23,8 @@ HEADER = (
 PLAINER = {
     "typing.SupportsInt | typing.SupportsIndex": "int",
     "typing.SupportsFloat | typing.SupportsIndex": "float",
+    # NumPy's own stubs say that arrays are buffers from Python 3.12 on only.
+    "typing_extensions.Buffer": "numpy.typing.NDArray[typing.Any] | _Buffer",
 }
 
 
@@ -37,6 +39,9 @@ def generate() -> str:
         r"(?<=[>:] )(list|(?:collections\.abc\.)?Sequence)(?=[,):])", r"\1[typing.Any]", text
     )
     text = re.sub(r"(?<=[>:] )dict(?=[,):])", "dict[str, typing.Any]", text)
+    text = text.replace(
+        "import typing_extensions\n", "from typing_extensions import Buffer as _Buffer\n"
+    )
     return formatted(HEADER + text)
 
 

@@ -16,7 +16,8 @@ from octavo.errors import OctavoError
 if TYPE_CHECKING:
     from octavo.comparison import compare
     from octavo.model import Model, load, quantize
-    from octavo.session import Session, TensorInfo, cpu_info
+    from octavo.plan.card import TensorInfo
+    from octavo.session import Session, cpu_info
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,7 +35,7 @@ __all__ = [
 _HOME = {
     "Model": "octavo.model",
     "Session": "octavo.session",
-    "TensorInfo": "octavo.session",
+    "TensorInfo": "octavo.plan.card",
     "compare": "octavo.comparison",
     "cpu_info": "octavo.session",
     "load": "octavo.model",

@@ -11,7 +11,7 @@ import typing
 
 import numpy
 import numpy.typing
-import typing_extensions
+from typing_extensions import Buffer as _Buffer
 
 __all__: list[str] = [
     "BoundRun",
@@ -77,16 +77,16 @@ class GemmS8:
     ) -> None: ...
     def run(
         self,
-        a: typing_extensions.Buffer,
+        a: numpy.typing.NDArray[typing.Any] | _Buffer,
         a_row_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
-        c: typing_extensions.Buffer,
+        c: numpy.typing.NDArray[typing.Any] | _Buffer,
         c_row_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
     ) -> None: ...
     def time(
         self,
-        a: typing_extensions.Buffer,
+        a: numpy.typing.NDArray[typing.Any] | _Buffer,
         a_row_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
-        c: typing_extensions.Buffer,
+        c: numpy.typing.NDArray[typing.Any] | _Buffer,
         c_row_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
         repeats: int,
     ) -> float:
@@ -112,7 +112,7 @@ class Plan:
     A validated .octavo program (docs/format.md).
     """
     @staticmethod
-    def from_bytes(data: typing_extensions.Buffer) -> Plan:
+    def from_bytes(data: numpy.typing.NDArray[typing.Any] | _Buffer) -> Plan:
         """
         Reads a container from bytes (used in place) or another buffer (copied).
         """
@@ -236,20 +236,20 @@ class DwconvS8:
     ) -> None: ...
     def run(
         self,
-        in_: typing_extensions.Buffer,
+        in_: numpy.typing.NDArray[typing.Any] | _Buffer,
         row_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
         pixel_stride: int,
-        out: typing_extensions.Buffer,
+        out: numpy.typing.NDArray[typing.Any] | _Buffer,
         out_offset: int,
         out_pixel_stride: int,
         out_w: int,
     ) -> None: ...
     def time(
         self,
-        in_: typing_extensions.Buffer,
+        in_: numpy.typing.NDArray[typing.Any] | _Buffer,
         row_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
         pixel_stride: int,
-        out: typing_extensions.Buffer,
+        out: numpy.typing.NDArray[typing.Any] | _Buffer,
         out_offset: int,
         out_pixel_stride: int,
         out_w: int,
@@ -262,8 +262,8 @@ class DwconvS8:
 def best_isa() -> str: ...
 def convert_dequantize(
     name: str,
-    in_: typing_extensions.Buffer,
-    out: typing_extensions.Buffer,
+    in_: numpy.typing.NDArray[typing.Any] | _Buffer,
+    out: numpy.typing.NDArray[typing.Any] | _Buffer,
     n: int,
     *,
     scale: float,
@@ -278,8 +278,8 @@ def convert_dequantize(
 
 def convert_flip(
     name: str,
-    in_: typing_extensions.Buffer,
-    out: typing_extensions.Buffer,
+    in_: numpy.typing.NDArray[typing.Any] | _Buffer,
+    out: numpy.typing.NDArray[typing.Any] | _Buffer,
     n: int,
     *,
     in_offset: int = 0,
@@ -291,8 +291,8 @@ def convert_flip(
 
 def convert_quantize(
     name: str,
-    in_: typing_extensions.Buffer,
-    out: typing_extensions.Buffer,
+    in_: numpy.typing.NDArray[typing.Any] | _Buffer,
+    out: numpy.typing.NDArray[typing.Any] | _Buffer,
     n: int,
     *,
     scale: float,
@@ -307,9 +307,9 @@ def convert_quantize(
 
 def convert_quantize_chw(
     name: str,
-    in_: typing_extensions.Buffer,
+    in_: numpy.typing.NDArray[typing.Any] | _Buffer,
     in_channel_stride: int,
-    out: typing_extensions.Buffer,
+    out: numpy.typing.NDArray[typing.Any] | _Buffer,
     out_pixel_stride: int,
     width: int,
     channels: int,
@@ -335,7 +335,7 @@ def cpu_info() -> dict[str, typing.Any]:
     Brand, CPUs, cache sizes, best ISA, emulated.
     """
 
-def crc32(data: typing_extensions.Buffer, crc: int = 0) -> int:
+def crc32(data: numpy.typing.NDArray[typing.Any] | _Buffer, crc: int = 0) -> int:
     """
     CRC-32 as zlib.crc32.
     """
@@ -359,9 +359,9 @@ def eltwise_s8_rows() -> list[typing.Any]:
 
 def eltwise_s8_run(
     name: str,
-    a: typing_extensions.Buffer,
-    b: typing_extensions.Buffer,
-    c: typing_extensions.Buffer,
+    a: numpy.typing.NDArray[typing.Any] | _Buffer,
+    b: numpy.typing.NDArray[typing.Any] | _Buffer,
+    c: numpy.typing.NDArray[typing.Any] | _Buffer,
     n: int,
     *,
     a_zero_point: int,
@@ -406,10 +406,10 @@ def lut_s8_rows() -> list[typing.Any]:
 
 def lut_s8_run(
     name: str,
-    in_: typing_extensions.Buffer,
-    out: typing_extensions.Buffer,
+    in_: numpy.typing.NDArray[typing.Any] | _Buffer,
+    out: numpy.typing.NDArray[typing.Any] | _Buffer,
     n: int,
-    table: typing_extensions.Buffer,
+    table: numpy.typing.NDArray[typing.Any] | _Buffer,
     *,
     in_offset: int = 0,
     out_offset: int = 0,
@@ -437,14 +437,14 @@ def pool_s8_rows() -> list[typing.Any]:
 
 def pool_s8_run(
     name: str,
-    in_: typing_extensions.Buffer,
+    in_: numpy.typing.NDArray[typing.Any] | _Buffer,
     in_offset: int,
     row_stride: int,
     pixel_stride: int,
     rows: int,
     cols: int,
     channels: int,
-    out: typing_extensions.Buffer,
+    out: numpy.typing.NDArray[typing.Any] | _Buffer,
     out_offset: int,
     *,
     zero_sum: int = 0,
@@ -465,10 +465,10 @@ def softmax_s8_rows() -> list[typing.Any]:
 
 def softmax_s8_run(
     name: str,
-    in_: typing_extensions.Buffer,
-    out: typing_extensions.Buffer,
+    in_: numpy.typing.NDArray[typing.Any] | _Buffer,
+    out: numpy.typing.NDArray[typing.Any] | _Buffer,
     n: int,
-    table: typing_extensions.Buffer,
+    table: numpy.typing.NDArray[typing.Any] | _Buffer,
     *,
     out_scale: float,
     zero_point: int,

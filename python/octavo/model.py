@@ -22,8 +22,9 @@ from octavo.errors import (
 from octavo.ir import Graph
 from octavo.ops import infer_graph
 from octavo.passes import run_pipeline
-from octavo.plan import Plan, PlanBytes, build
-from octavo.session import Session, Shapes, TensorInfo
+from octavo.plan import Plan, PlanBytes, build, decode_graph
+from octavo.plan.card import ModelCard, TensorInfo, decode_card, make_card
+from octavo.session import Session, Shapes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -32,17 +33,6 @@ __all__ = ["Model", "load", "quantize"]
 
 Array = NDArray[Any]
 Source = str | os.PathLike[str]
-
-
-def _info(graph: Graph, name: str) -> TensorInfo:
-    value = graph.values[name]
-    symbols = graph.dynamic.get(name, (None,) * len(value.shape))
-    shape = tuple(
-        dim if symbol is None else symbol for dim, symbol in zip(value.shape, symbols, strict=True)
-    )
-    if value.is_8bit:
-        return TensorInfo(name, value.dtype, shape, value.scale, value.zero_point)
-    return TensorInfo(name, value.dtype, shape)
 
 
 class Model:
@@ -54,21 +44,38 @@ class Model:
 
     def __init__(
         self,
-        source: Graph,
+        source: Graph | Plan,
         *,
-        plan: Any | None = None,
         path: str | None = None,
         reference: Graph | None = None,
     ) -> None:
-        self.source = source
         self.path = path
         self.reference = reference
-        self._plan = plan  # a Plan read from a .octavo file, for the default shapes
+        self._source = source
+
+    @property
+    def _plan(self) -> Plan | None:
+        """The plan read from a .octavo file, for the default shapes."""
+        return self._source if isinstance(self._source, Plan) else None
+
+    @cached_property
+    def source(self) -> Graph:
+        """The graph as imported. Raises FormatError if that part of a .octavo file is damaged."""
+        if isinstance(self._source, Graph):
+            return self._source
+        return decode_graph(_section(self._source, "graph"), _section(self._source, "constants"))
+
+    @cached_property
+    def _card(self) -> ModelCard:
+        """What callers see of the model; read from the file without decoding the graph."""
+        if isinstance(self._source, Graph):
+            return make_card(self._source)
+        return decode_card(_section(self._source, "card"))
 
     @property
     def name(self) -> str:
         """The graph's name."""
-        return self.source.name
+        return self._card.name
 
     @cached_property
     def graph(self) -> Graph:
@@ -78,27 +85,12 @@ class Model:
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
         """Inputs in order; a symbolic dimension is its name."""
-        return tuple(_info(self.source, name) for name in self.source.inputs)
+        return self._card.inputs
 
     @property
     def outputs(self) -> tuple[TensorInfo, ...]:
         """Outputs in order."""
-        batch = {
-            symbol: self.source.values[name].shape[axis]
-            for name, symbols in self.source.dynamic.items()
-            for axis, symbol in enumerate(symbols)
-            if symbol is not None and axis == 0
-        }
-        infos = []
-        for name in self.source.outputs:
-            info = _info(self.source, name)
-            shape = info.shape
-            for symbol, size in batch.items():
-                if shape and shape[0] == size:
-                    shape = (symbol, *shape[1:])
-                    break
-            infos.append(TensorInfo(name, info.dtype, shape, info.scale, info.zero_point))
-        return tuple(infos)
+        return self._card.outputs
 
     @property
     def macs(self) -> int:
@@ -142,14 +134,13 @@ class Model:
             plan = self._plan
         else:
             plan = self._build(self._resolve(shapes), keep_all)
-        dynamic = any(s is not None for symbols in self.source.dynamic.values() for s in symbols)
         return Session(
             plan,
             (self.inputs, self.outputs),
             isa=isa,
             threads=threads,
             reasons=_LazyReasons(self),
-            replan=(lambda s: self._build(s, keep_all)) if dynamic else None,
+            replan=(lambda s: self._build(s, keep_all)) if self._card.dynamic else None,
         )
 
     def _refuse_float(self) -> None:
@@ -211,7 +202,7 @@ class Model:
 
     def __repr__(self) -> str:
         inputs = ", ".join(str(info) for info in self.inputs)
-        return f"<octavo.Model '{self.name}' ({inputs}), {len(self.source.nodes)} nodes>"
+        return f"<octavo.Model '{self.name}' ({inputs}), {len(self.outputs)} outputs>"
 
 
 class _LazyReasons(Mapping[str, str]):
@@ -254,17 +245,20 @@ def load(path: Source, *, shapes: Mapping[str, tuple[int, ...]] | None = None) -
     raise InvalidArgumentError(f"'{location}': unknown ending '{ending}'; known: .onnx, .octavo")
 
 
-def _load_octavo(location: Path) -> Model:
-    from octavo.plan.graph_json import decode_graph
-
-    plan = Plan.open(str(location))
-    payload = plan.section("graph")
+def _section(plan: Plan, name: str) -> memoryview:
+    """A section of a .octavo file that Python needs. Raises FormatError when it is not there."""
+    payload = plan.section(name)
     if payload is None:
-        raise FormatError(
-            f"'{location}' has no graph section: it can be run from C, not loaded here"
-        )
-    source = decode_graph(bytes(payload), memoryview(plan.section("constants")))
-    return Model(source, plan=plan, path=str(location))
+        raise FormatError(f"the file has no section '{name}': it runs from C, but Python needs it")
+    return memoryview(payload)
+
+
+def _load_octavo(location: Path) -> Model:
+    plan = Plan.open(str(location))
+    model = Model(plan, path=str(location))
+    _section(plan, "graph")
+    _ = model.inputs  # a file without a readable card is refused here, not at the first use
+    return model
 
 
 def quantize(

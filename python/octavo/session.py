@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from octavo import _core
 from octavo.errors import InvalidArgumentError, ShapeError
 from octavo.ir import DTYPES
+from octavo.plan.card import TensorInfo
 
 __all__ = [
     "BoundRun",
@@ -30,32 +31,6 @@ __all__ = [
 Array = NDArray[Any]
 Shapes = tuple[tuple[int, ...], ...]
 _MAX_CACHED_SHAPES = 8
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """An input or output of a model. A symbolic dimension is its name; `scale` and `zero_point` are
-    None for float tensors."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-    scale: float | None = None
-    zero_point: int | None = None
-
-    def takes(self, shape: Sequence[int]) -> bool:
-        """May the tensor have this shape? A symbolic dimension takes any size > 0."""
-        return len(shape) == len(self.shape) and all(
-            want == have if isinstance(want, int) else have > 0
-            for want, have in zip(self.shape, shape, strict=True)
-        )
-
-    def __str__(self) -> str:
-        dims = "×".join(str(dim) for dim in self.shape) or "scalar"
-        affine = (
-            "" if self.scale is None else f" scale {self.scale:.6g} zero point {self.zero_point}"
-        )
-        return f"{self.name}: {self.dtype} {dims}{affine}"
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,9 @@ class QuantizeLinear(Convert):
             label = f"{dtype}_{zero_point}"
             yield example(label, rng, self.name, [f32("x", 1, 5, 7, 33)], dtype, params=params)
         for channels in (1, 3, 20):
-            x, params = [f32("x", 2, channels, 5, 7)], Affine.per_tensor(0.02, 9)
+            image, params = [f32("x", 2, channels, 5, 7)], Affine.per_tensor(0.02, 9)
             label = f"nchw_{channels}"
-            yield example(label, rng, self.name, x, "u8", params=params, perm=(0, 2, 3, 1))
+            yield example(label, rng, self.name, image, "u8", params=params, perm=(0, 2, 3, 1))
         ties = np.arange(-300, 300, dtype=np.float32) * np.float32(0.125)
         special = np.array([np.inf, -np.inf, 1e30, -1e30, -0.0], np.float32)
         feeds = {"x": np.concatenate([ties, special])}

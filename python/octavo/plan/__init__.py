@@ -5,5 +5,6 @@ from __future__ import annotations
 
 from octavo._core import Plan
 from octavo.plan.build import PlanBytes, build
+from octavo.plan.graph_json import decode_graph
 
-__all__ = ["Plan", "PlanBytes", "build"]
+__all__ = ["Plan", "PlanBytes", "build", "decode_graph"]

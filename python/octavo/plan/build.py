@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from octavo.files import write_atomic
 from octavo.ir import Graph, verify
+from octavo.plan.card import encode_card, make_card
 from octavo.plan.container import Section, pack_container
 from octavo.plan.encode import ConstantPool, assign_offsets, encode_plan
 from octavo.plan.graph_json import encode_graph
@@ -41,7 +42,12 @@ def build(graph: Graph, *, source: Graph | None = None, keep_all: bool = False) 
     keep = lowered.values.values() if keep_all else ()
     plan = encode_plan(lowered, placement, pool, keep)
     sections = [Section("plan", plan, required=True)]
-    extra = [] if source is None else [Section("graph", encode_graph(source, pool))]
+    extra = []
+    if source is not None:
+        extra = [
+            Section("card", encode_card(make_card(source))),
+            Section("graph", encode_graph(source, pool)),
+        ]
     sections += [Section("constants", pool.payload(), required=True), *extra]
     data = pack_container(sections)
     return PlanBytes(data, placement.arena_bytes, placement.lower_bound)

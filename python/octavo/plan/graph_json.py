@@ -104,13 +104,13 @@ def _decode_value(entry: Any, constants: memoryview) -> Value:
     return Value(entry["name"], dtype, shape, _decode_quant(entry.get("quant")), data)
 
 
-def decode_graph(payload: bytes, constants: memoryview) -> Graph:
+def decode_graph(payload: memoryview, constants: memoryview) -> Graph:
     """The graph of a `graph` section; constant arrays are views of `constants`, not copies.
 
     Raises FormatError when the JSON is not a graph, and what `ir.verify` raises.
     """
     try:
-        document = json.loads(payload)
+        document = json.loads(bytes(payload))
         if document["version"] != VERSION:
             raise FormatError(f"graph section version {document['version']}; this reads {VERSION}")
         values = [_decode_value(entry, constants) for entry in document["values"]]
