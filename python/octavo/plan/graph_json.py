@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from octavo.errors import FormatError, OctavoError
 from octavo.ir import DTYPES, Affine, Graph, Node, Quantization, Value, verify
@@ -15,6 +16,7 @@ from octavo.plan.encode import ConstantPool
 
 __all__ = ["decode_graph", "encode_graph"]
 
+Array = NDArray[Any]
 VERSION = 1
 
 
@@ -37,36 +39,77 @@ def _decode_number(value: Any) -> Any:
     return value
 
 
-def _encode_quant(quant: Quantization | None) -> Any:
-    if quant is None:
-        return None
+def _store(array: Array, pool: ConstantPool) -> list[int]:
+    """[offset, bytes] of an array's elements in the constants section."""
+    offset, size, _ = pool.entry(pool.add(array))
+    return [offset, size]
+
+
+def _fetch(entry: Any, dtype: str, constants: memoryview) -> Array:
+    """The elements at [offset, bytes]: a view of the constants section."""
+    offset, size = entry
+    if offset < 0 or size < 0 or offset + size > len(constants):
+        raise FormatError(f"{size} bytes at {offset} lie outside the constants section")
+    return np.frombuffer(constants[offset : offset + size], DTYPES[dtype])
+
+
+def _encode_quant(quant: Quantization, pool: ConstantPool) -> dict[str, Any]:
     if not isinstance(quant, Affine):
         raise FormatError(f"{type(quant).__name__} quantization has no file form yet")
-    return {
-        "kind": "affine",
-        "scale": quant.scale.tolist(),
-        "zero_point": quant.zero_point.tolist(),
-        "axis": quant.axis,
-    }
+    if quant.axis is None:
+        scale, zero_point = float(quant.scale.reshape(())), int(quant.zero_point.reshape(()))
+        return {"kind": "affine", "scale": scale, "zero_point": zero_point}
+    scales, zero_points = _store(quant.scale, pool), _store(quant.zero_point, pool)
+    return {"kind": "affine", "scale": scales, "zero_point": zero_points, "axis": quant.axis}
 
 
-def _decode_quant(entry: Any) -> Quantization | None:
-    if entry is None:
-        return None
+def _decode_quant(entry: Any, constants: memoryview) -> Quantization:
     if entry["kind"] != "affine":
         raise FormatError(f"quantization kind '{entry['kind']}' is not known to this version")
-    scale = np.asarray(entry["scale"], np.float32)
-    return Affine(scale, np.asarray(entry["zero_point"], np.int32), entry["axis"])
+    if "axis" not in entry:
+        return Affine.per_tensor(float(entry["scale"]), int(entry["zero_point"]))
+    scale = _fetch(entry["scale"], "f32", constants)
+    return Affine(scale, _fetch(entry["zero_point"], "s32", constants), int(entry["axis"]))
 
 
 def _encode_value(value: Value, pool: ConstantPool) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": value.name, "dtype": value.dtype, "shape": list(value.shape)}
     if value.quant is not None:
-        entry["quant"] = _encode_quant(value.quant)
+        entry["quant"] = _encode_quant(value.quant, pool)
     if value.data is not None:
-        offset, size, _ = pool.entry(pool.add(value.data))
-        entry["data"] = [offset, size]
+        entry["data"] = _store(value.data, pool)
     return entry
+
+
+def encode_graph(graph: Graph, pool: ConstantPool) -> bytes:
+    """JSON bytes of a graph; its constants are added to `pool`."""
+    document = {
+        "version": VERSION,
+        "name": graph.name,
+        "inputs": graph.inputs,
+        "outputs": graph.outputs,
+        "dynamic": graph.dynamic,
+        "notes": graph.notes,
+        "values": [_encode_value(value, pool) for value in graph.values.values()],
+        "nodes": [
+            {
+                "name": node.name,
+                "op": node.op,
+                "inputs": node.inputs,
+                "outputs": node.outputs,
+                "attrs": {key: _encode_number(value) for key, value in node.attrs.items()},
+            }
+            for node in graph.nodes
+        ],
+    }
+    return json.dumps(document, separators=(",", ":"), allow_nan=False, default=list).encode()
+
+
+def _decode_value(entry: Any, constants: memoryview) -> Value:
+    dtype, shape = entry["dtype"], tuple(int(dim) for dim in entry["shape"])
+    quant = _decode_quant(entry["quant"], constants) if "quant" in entry else None
+    data = _fetch(entry["data"], dtype, constants).reshape(shape) if "data" in entry else None
+    return Value(entry["name"], dtype, shape, quant, data)
 
 
 def encode_graph(graph: Graph, pool: ConstantPool) -> bytes:
