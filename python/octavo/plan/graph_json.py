@@ -112,41 +112,6 @@ def _decode_value(entry: Any, constants: memoryview) -> Value:
     return Value(entry["name"], dtype, shape, quant, data)
 
 
-def encode_graph(graph: Graph, pool: ConstantPool) -> bytes:
-    """JSON bytes of a graph; its constants are added to `pool`."""
-    document = {
-        "version": VERSION,
-        "name": graph.name,
-        "inputs": graph.inputs,
-        "outputs": graph.outputs,
-        "dynamic": graph.dynamic,
-        "notes": graph.notes,
-        "values": [_encode_value(value, pool) for value in graph.values.values()],
-        "nodes": [
-            {
-                "name": node.name,
-                "op": node.op,
-                "inputs": node.inputs,
-                "outputs": node.outputs,
-                "attrs": {key: _encode_number(value) for key, value in node.attrs.items()},
-            }
-            for node in graph.nodes
-        ],
-    }
-    return json.dumps(document, separators=(",", ":"), allow_nan=False, default=list).encode()
-
-
-def _decode_value(entry: Any, constants: memoryview) -> Value:
-    dtype, shape = entry["dtype"], tuple(int(dim) for dim in entry["shape"])
-    data = None
-    if "data" in entry:
-        offset, size = entry["data"]
-        if offset < 0 or size < 0 or offset + size > len(constants):
-            raise FormatError(f"tensor '{entry['name']}': data outside the constants section")
-        data = np.frombuffer(constants[offset : offset + size], DTYPES[dtype]).reshape(shape)
-    return Value(entry["name"], dtype, shape, _decode_quant(entry.get("quant")), data)
-
-
 def decode_graph(payload: memoryview, constants: memoryview) -> Graph:
     """The graph of a `graph` section; constant arrays are views of `constants`, not copies.
 
