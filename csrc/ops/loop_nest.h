@@ -112,12 +112,14 @@ class LoopNest {
   // long loop can be shared between threads: body(Offsets of the piece, its length) for pieces
   // [begin, end) of pieces(levels, piece).
   int64_t pieces(int levels, int64_t piece) const {
-    return outer(levels) * ((inner(levels - 1) + piece - 1) / piece);
+    const int64_t length = inner(levels - 1);
+    return outer(levels) * (length <= piece ? 1 : (length + piece - 1) / piece);
   }
   template <class Body>
   void for_pieces(int levels, int64_t piece, int64_t begin, int64_t end, Body&& body) const {
     if (begin >= end) return;
     const int64_t length = inner(levels - 1);
+    if (begin == 0 && end == 1) return body(Offsets{}, std::min(piece, length));  // no divisions
     const int64_t per_loop = (length + piece - 1) / piece;
     int64_t p = begin;
     for_outer(levels, begin / per_loop, (end - 1) / per_loop + 1, [&](const Offsets& start) {
