@@ -70,7 +70,7 @@ def test_layers(witnesses, model_name):
 
 
 def test_additions_differ_by_the_folded_zero_points(model_path):
-    """a · ra + (b · rb + c), c = z_y - (ra · z_a + rb · z_b) rounded: ONNX Runtime's sums exactly."""
+    """a · ra + (b · rb + c), c = z_y - (ra · z_a + rb · z_b) rounded: exactly their sums."""
     model = onnx.load(model_path("qoperator_u8"))
     constants = {c.name: onnx.numpy_helper.to_array(c) for c in model.graph.initializer}
     (node,) = [node for node in model.graph.node if node.op_type == "QLinearAdd"]
