@@ -40,7 +40,8 @@ std::string shape_text(const Tensor& t) {
   return out + (t.rank == 1 ? ",)" : ")");
 }
 
-// Only plain arrays and mapped files: other subclasses may mean more than their bytes (masked arrays).
+// Only plain arrays and mapped files: other subclasses may mean more than their bytes (masked
+// arrays).
 bool plain_array(const py::handle& object) {
   if (Py_TYPE(object.ptr()) == NumpyApi::get().PyArray_Type_) return true;
   if (!py::isinstance<py::array>(object)) return false;
@@ -57,8 +58,8 @@ void check_dtype(const Tensor& t, const char* role, const py::array& array) {
   }
   fail(ErrorCode::kInvalidArgument,
        "%s '%.200s' has dtype %.64s, expected %s in native byte order: nothing is converted "
-       "silently, use array.astype(np.%s)", role, t.name, text(have).c_str(),
-       want.name, want.name);
+       "silently, use array.astype(np.%s)",
+       role, t.name, text(have).c_str(), want.name, want.name);
 }
 
 void check_shape(const Tensor& t, const char* role, const py::array& array) {
@@ -120,8 +121,10 @@ void check_overlap(std::vector<Extent>* extents) {
   for (const Extent& e : *extents) {
     const Extent* other = e.output ? furthest : furthest_output;
     if (other != nullptr && e.begin < other->end) {
-      fail(ErrorCode::kInvalidArgument, "'%.200s' and '%.200s' overlap in memory: outputs need "
-           "memory of their own", e.tensor->name, other->tensor->name);
+      fail(ErrorCode::kInvalidArgument,
+           "'%.200s' and '%.200s' overlap in memory: outputs need "
+           "memory of their own",
+           e.tensor->name, other->tensor->name);
     }
     if (furthest == nullptr || e.end > furthest->end) furthest = &e;
     if (e.output && (furthest_output == nullptr || e.end > furthest_output->end)) {

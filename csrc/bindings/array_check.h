@@ -9,11 +9,11 @@
 
 namespace octavo {
 
-// NumPy arrays that were checked against the inputs and outputs of a plan, held for as long as their
-// addresses are in use. Nothing is converted or copied.
+// NumPy arrays that were checked against the inputs and outputs of a plan, held for as long as
+// their addresses are in use. Nothing is converted or copied.
 struct CheckedArrays {
-  // Throws Error(kInvalidArgument or kShape) naming the tensor: wrong type, dtype, byte order, rank,
-  // shape, memory order, alignment, writability, or an output that overlaps another array.
+  // Throws Error(kInvalidArgument or kShape) naming the tensor: wrong type, dtype, byte order,
+  // rank, shape, memory order, alignment, writability, or an output that overlaps another array.
   CheckedArrays(const Plan& plan, const pybind11::sequence& in, const pybind11::sequence& out);
 
   std::vector<pybind11::object> held;

@@ -135,9 +135,11 @@ void bind_session(py::module_& m) {
            "(fastest, median) nanoseconds per step.")
       .def("read_tensor", &read_tensor, py::arg("name"),
            "A copy of an arena tensor as the last run left it.")
-      .def("poison", [](const SessionObject& s, uint8_t value) { s.executor->poison(value); },
-           py::arg("value"), "Fills the idle arena and scratch with a byte (tests).")
-      .def_property_readonly("threads", [](const SessionObject& s) { return s.executor->threads(); })
+      .def(
+          "poison", [](const SessionObject& s, uint8_t value) { s.executor->poison(value); },
+          py::arg("value"), "Fills the idle arena and scratch with a byte (tests).")
+      .def_property_readonly("threads",
+                             [](const SessionObject& s) { return s.executor->threads(); })
       .def_property_readonly("arena_bytes",
                              [](const SessionObject& s) { return s.executor->plan().arena_bytes; })
       .def_property_readonly("scratch_bytes",

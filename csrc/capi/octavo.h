@@ -12,8 +12,8 @@
  *   octavo_run(model, inputs, outputs);
  *   octavo_destroy(model);
  *
- * Functions that can fail return a status; octavo_last_error() then tells why. No function throws or
- * aborts. One model may run on many threads at once.
+ * Functions that can fail return a status; octavo_last_error() then tells why. No function throws
+ * or aborts. One model may run on many threads at once.
  */
 #ifdef __cplusplus
 extern "C" {
@@ -29,11 +29,11 @@ typedef struct octavo_model octavo_model;
 
 typedef enum {
   OCTAVO_OK = 0,
-  OCTAVO_FORMAT = 1,           /* not an .octavo file, or a damaged one */
-  OCTAVO_UNSUPPORTED = 2,      /* well-formed, but beyond this build */
+  OCTAVO_FORMAT = 1,      /* not an .octavo file, or a damaged one */
+  OCTAVO_UNSUPPORTED = 2, /* well-formed, but beyond this build */
   OCTAVO_SHAPE = 3,
-  OCTAVO_LIMIT = 4,            /* beyond a documented limit, or no memory */
-  OCTAVO_ISA = 5,              /* unknown or unusable instruction set */
+  OCTAVO_LIMIT = 4, /* beyond a documented limit, or no memory */
+  OCTAVO_ISA = 5,   /* unknown or unusable instruction set */
   OCTAVO_INVALID_ARGUMENT = 6,
   OCTAVO_INTERNAL = 7
 } octavo_status;
@@ -50,17 +50,17 @@ typedef enum {
 } octavo_dtype;
 
 typedef struct {
-  const char* name;   /* UTF-8, valid as long as the model */
+  const char* name; /* UTF-8, valid as long as the model */
   octavo_dtype dtype;
-  int32_t rank;       /* 0 to 8 */
-  int32_t dims[8];    /* 1 beyond rank */
-  float scale;        /* real = scale * (q - zero_point); 1 and 0 unless 8-bit */
+  int32_t rank;    /* 0 to 8 */
+  int32_t dims[8]; /* 1 beyond rank */
+  float scale;     /* real = scale * (q - zero_point); 1 and 0 unless 8-bit */
   int32_t zero_point;
-  size_t bytes;       /* of the array, C order, no gaps */
+  size_t bytes; /* of the array, C order, no gaps */
 } octavo_tensor_info;
 
-/* isa: "scalar", "avx2", "avx512vnni", ... or NULL for the best of this CPU. threads: 0 for every CPU
- * this process may use. */
+/* isa: "scalar", "avx2", "avx512vnni", ... or NULL for the best of this CPU. threads: 0 for every
+ * CPU this process may use. */
 OCTAVO_API octavo_status octavo_load_file(const char* path, const char* isa, int threads,
                                           octavo_model** model);
 /* The bytes are copied. */
@@ -87,4 +87,4 @@ OCTAVO_API const char* octavo_last_error(void);
 #ifdef __cplusplus
 }
 #endif
-#endif  /* OCTAVO_H_ */
+#endif /* OCTAVO_H_ */

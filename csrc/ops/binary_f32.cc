@@ -57,7 +57,9 @@ void (*const kRunBinary[])(const Run&) = {run_binary<BinaryOp::kAdd>, run_binary
 class BinaryF32 final : public Op {
  public:
   BinaryF32(const StepView& step, const PrepareContext& context)
-      : a_(step.input(0)), b_(step.input(1)), y_(step.output(0)),
+      : a_(step.input(0)),
+        b_(step.input(1)),
+        y_(step.output(0)),
         loops_(broadcast_loops(step, step.input(0), step.input(1), step.output(0))),
         run_(kRunBinary[step.int_in(0, 0, 3, "op")]) {
     read_clamp(step, 0, &lo_, &hi_);
@@ -70,10 +72,16 @@ class BinaryF32 final : public Op {
     const uint8_t* b = b_.in(ctx);
     uint8_t* y = y_.in(ctx);
     parallel_for(info_.threads, loops_.pieces(1, kPiece), [&](int64_t begin, int64_t end, int) {
-      Run run{nullptr, nullptr, nullptr, 0, loops_.inner_stride(0) / 4, loops_.inner_stride(1) / 4,
-              loops_.inner_stride(2) / 4, lo_, hi_};
-      loops_.for_pieces(1, kPiece, begin, end,
-                        [&](const LoopNest<3>::Offsets& at, int64_t count) {
+      Run run{nullptr,
+              nullptr,
+              nullptr,
+              0,
+              loops_.inner_stride(0) / 4,
+              loops_.inner_stride(1) / 4,
+              loops_.inner_stride(2) / 4,
+              lo_,
+              hi_};
+      loops_.for_pieces(1, kPiece, begin, end, [&](const LoopNest<3>::Offsets& at, int64_t count) {
         run.a = reinterpret_cast<const float*>(a + at.at[0]);
         run.b = reinterpret_cast<const float*>(b + at.at[1]);
         run.y = reinterpret_cast<float*>(y + at.at[2]);

@@ -9,7 +9,8 @@ namespace {
 class ConvF32 final : public Op {
  public:
   ConvF32(const StepView& step, const Window2d& w, int32_t groups, const PrepareContext& context)
-      : input_(step, step.input(0), step.output(0), w), output_(step.output(0)),
+      : input_(step, step.input(0), step.output(0), w),
+        output_(step.output(0)),
         layer_(layer(step, w, groups), weights(step, w, groups),
                step.constant_values<float>(1, DType::kF32, step.output(0).dims[3], "bias"),
                context) {
@@ -31,8 +32,13 @@ class ConvF32 final : public Op {
 
   LayerF32 layer(const StepView& step, const Window2d& w, int32_t groups) const {
     ConvRows conv = make_conv_rows(step, w, input_, groups);
-    LayerF32 layer{conv.rows,        groups, step.output(0).dims[3] / groups,
-                   std::move(conv.segments), conv.segment_len, 0, 0};
+    LayerF32 layer{conv.rows,
+                   groups,
+                   step.output(0).dims[3] / groups,
+                   std::move(conv.segments),
+                   conv.segment_len,
+                   0,
+                   0};
     read_clamp(step, 0, &layer.lo, &layer.hi);
     return layer;
   }

@@ -10,7 +10,8 @@ namespace {
 class ConvGemm final : public Op {
  public:
   ConvGemm(const StepView& step, const Window2d& w, int32_t groups, const PrepareContext& context)
-      : input_(step, step.input(0), step.output(0), w), output_(step.output(0)),
+      : input_(step, step.input(0), step.output(0), w),
+        output_(step.output(0)),
         gemm_(layer(step, w, groups), weights(step, w, groups), context) {
     info_ = {gemm_.kernel().name, gemm_.kernel().isa, Precision::kInt8, gemm_.threads()};
     scratch_bytes_ = input_.scratch_bytes();

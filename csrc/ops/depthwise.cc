@@ -45,9 +45,8 @@ class Depthwise final : public Op {
   void run(const RunContext& ctx) const noexcept override {
     const uint8_t* in = input_.prepare(ctx, info_.threads);
     uint8_t* out = output_.in(ctx);
-    parallel_for(info_.threads, rows_, [&](int64_t begin, int64_t end, int) {
-      run_rows(in, out, begin, end);
-    });
+    parallel_for(info_.threads, rows_,
+                 [&](int64_t begin, int64_t end, int) { run_rows(in, out, begin, end); });
   }
 
  private:
@@ -71,9 +70,12 @@ class Depthwise final : public Op {
     for (int64_t c = 0; c < channels; ++c) {
       for (int64_t t = 0; t < taps; ++t) by_tap[t * channels + c] = weights.values[c * taps + t];
     }
-    const DwconvS8Weights raw{channels,         args_.kh,
-                              args_.kw,         by_tap.data(),
-                              weights.bias.data(), weights.multiplier.data(),
+    const DwconvS8Weights raw{channels,
+                              args_.kh,
+                              args_.kw,
+                              by_tap.data(),
+                              weights.bias.data(),
+                              weights.multiplier.data(),
                               in_zero_point};
     kernel_ = &select_dwconv_s8(context.cap, {channels, args_.kh, args_.kw, args_.stride_x,
                                               args_.dilation_x, weights.fit_s8});

@@ -8,8 +8,8 @@
 namespace octavo {
 namespace {
 
-constexpr int64_t kPiece = 4096;   // elements per task where both sides are dense
-constexpr int64_t kPixels = 256;   // pixels and channels brought into planes on the stack at a time
+constexpr int64_t kPiece = 4096;  // elements per task where both sides are dense
+constexpr int64_t kPixels = 256;  // pixels and channels brought into planes on the stack at a time
 constexpr int64_t kChannels = 8;
 
 // How the elements lie: both dense; pixels to planes (NHWC to NCHW); anything else.
@@ -18,9 +18,11 @@ enum class Layout : uint8_t { kFlat, kToPlanes, kStrided };
 class Dequantize final : public Op {
  public:
   Dequantize(const StepView& step, const PrepareContext& context)
-      : input_(step.input(0)), output_(step.output(0)),
+      : input_(step.input(0)),
+        output_(step.output(0)),
         loops_(make_loop_nest(step.input(0), step.output(0)).sorted_by(1)),
-        kernels_(select_convert(context.cap)), scale_(step.input(0).scale) {
+        kernels_(select_convert(context.cap)),
+        scale_(step.input(0).scale) {
     const Tensor& x = step.input(0);
     flip_ = x.dtype == DType::kS8 ? 0x80 : 0;
     zero_point_ = x.zero_point + (x.dtype == DType::kS8 ? 128 : 0);
@@ -34,11 +36,11 @@ class Dequantize final : public Op {
     uint8_t* out = output_.in(ctx);
     parallel_for(info_.threads, loops_.pieces(levels_, piece_),
                  [&](int64_t begin, int64_t end, int) {
-      loops_.for_pieces(levels_, piece_, begin, end,
-                        [&](const LoopNest<2>::Offsets& at, int64_t count) {
-        convert(in + at.at[0], out + at.at[1], count);
-      });
-    });
+                   loops_.for_pieces(levels_, piece_, begin, end,
+                                     [&](const LoopNest<2>::Offsets& at, int64_t count) {
+                                       convert(in + at.at[0], out + at.at[1], count);
+                                     });
+                 });
   }
 
  private:

@@ -12,8 +12,8 @@
 namespace octavo {
 namespace {
 
-constexpr int64_t kTile = 4096;   // bytes expanded at a time: three of them stay in the L1 cache
-constexpr int64_t kPiece = 16384; // bytes per task where nothing is expanded
+constexpr int64_t kTile = 4096;    // bytes expanded at a time: three of them stay in the L1 cache
+constexpr int64_t kPiece = 16384;  // bytes per task where nothing is expanded
 
 // The factors of float32 operations on values up to 255 * 255, kept from overflowing to infinity:
 // inf - inf would be a NaN, whose conversion differs between CPUs.
@@ -24,7 +24,9 @@ constexpr float kMaxFactor = 0x1p100f;
 class Eltwise final : public Op {
  public:
   Eltwise(const StepView& step, EltwiseOp op, const PrepareContext& context)
-      : a_(step.input(0)), b_(step.input(1)), y_(step.output(0)),
+      : a_(step.input(0)),
+        b_(step.input(1)),
+        y_(step.output(0)),
         loops_(broadcast_loops(step, step.input(0), step.input(1), step.output(0))),
         kernel_(select_eltwise_s8(context.cap, op)) {
     const Tensor& y = step.output(0);
@@ -46,12 +48,12 @@ class Eltwise final : public Op {
     const int64_t piece = by_rows_ ? tile_rows_ : kPiece;
     parallel_for(info_.threads, loops_.pieces(levels, piece),
                  [&](int64_t begin, int64_t end, int worker) {
-      Worker state{args_, ctx.scratch + 2 * tile_bytes_ * worker, {nullptr, nullptr}};
-      loops_.for_pieces(levels, piece, begin, end,
-                        [&](const LoopNest<3>::Offsets& at, int64_t count) {
-        run_piece(ctx, at, count, &state);
-      });
-    });
+                   Worker state{args_, ctx.scratch + 2 * tile_bytes_ * worker, {nullptr, nullptr}};
+                   loops_.for_pieces(levels, piece, begin, end,
+                                     [&](const LoopNest<3>::Offsets& at, int64_t count) {
+                                       run_piece(ctx, at, count, &state);
+                                     });
+                 });
   }
 
  private:
@@ -82,8 +84,8 @@ class Eltwise final : public Op {
     const bool y_dense = loops_.inner_stride(2, 1) == inner;
     tile_rows_ = y_dense ? std::max<int64_t>(1, std::min(loops_.inner(1), kTile / inner)) : 1;
     for (int k = 0; k < 2; ++k) {
-      dense_[k] = loops_.inner_stride(k) == 1 &&
-                  (tile_rows_ == 1 || loops_.inner_stride(k, 1) == inner);
+      dense_[k] =
+          loops_.inner_stride(k) == 1 && (tile_rows_ == 1 || loops_.inner_stride(k, 1) == inner);
     }
   }
 

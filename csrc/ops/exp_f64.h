@@ -20,10 +20,19 @@ inline double exp_f64(double x) {
   const double r = (x - n * kHigh) - n * kLow;  // |r| <= 0.3466
   // Taylor series to r^13 / 13!: the next term is below 4e-18.
   double sum = 1.0 / 6227020800.0;
-  constexpr double kInverseFactorials[] = {
-      1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0, 1.0 / 362880.0, 1.0 / 40320.0,
-      1.0 / 5040.0,      1.0 / 720.0,      1.0 / 120.0,     1.0 / 24.0,     1.0 / 6.0,
-      0.5,               1.0,              1.0};
+  constexpr double kInverseFactorials[] = {1.0 / 479001600.0,
+                                           1.0 / 39916800.0,
+                                           1.0 / 3628800.0,
+                                           1.0 / 362880.0,
+                                           1.0 / 40320.0,
+                                           1.0 / 5040.0,
+                                           1.0 / 720.0,
+                                           1.0 / 120.0,
+                                           1.0 / 24.0,
+                                           1.0 / 6.0,
+                                           0.5,
+                                           1.0,
+                                           1.0};
   for (const double c : kInverseFactorials) sum = sum * r + c;
   int64_t bits;
   std::memcpy(&bits, &sum, sizeof bits);

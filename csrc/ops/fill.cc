@@ -22,7 +22,8 @@ void fill_run(uint8_t* out, int64_t stride, int64_t count, uint64_t bits) {
 class Fill final : public Op {
  public:
   explicit Fill(const StepView& step)
-      : output_(step.output(0)), loops_(loops_over(step.output(0))),
+      : output_(step.output(0)),
+        loops_(loops_over(step.output(0))),
         item_(step.output(0).item_size()) {
     // The low bytes of the int are the element's; 8-byte elements extend its sign.
     bits_ = static_cast<uint64_t>(int64_t{step.ints.data[0]});

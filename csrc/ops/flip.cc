@@ -12,10 +12,13 @@ constexpr int64_t kPiece = 16384;
 class Flip final : public Op {
  public:
   Flip(const StepView& step, const PrepareContext& context)
-      : input_(step.input(0)), output_(step.output(0)), copy_(step.input(0), step.output(0)),
-        kernels_(select_convert(context.cap)), copies_(!copy_.flat()),
-        loops_(make_loop_nest(copies_ ? step.output(0) : step.input(0), step.output(0))
-                   .sorted_by(1)) {
+      : input_(step.input(0)),
+        output_(step.output(0)),
+        copy_(step.input(0), step.output(0)),
+        kernels_(select_convert(context.cap)),
+        copies_(!copy_.flat()),
+        loops_(
+            make_loop_nest(copies_ ? step.output(0) : step.input(0), step.output(0)).sorted_by(1)) {
     info_ = {kernels_.name, kernels_.isa, Precision::kInt8,
              threads_for(context, 0, 2 * step.output(0).elements())};
   }
@@ -28,8 +31,7 @@ class Flip final : public Op {
       in = out;
     }
     parallel_for(info_.threads, loops_.pieces(1, kPiece), [&](int64_t begin, int64_t end, int) {
-      loops_.for_pieces(1, kPiece, begin, end,
-                        [&](const LoopNest<2>::Offsets& at, int64_t count) {
+      loops_.for_pieces(1, kPiece, begin, end, [&](const LoopNest<2>::Offsets& at, int64_t count) {
         flip_run(in + at.at[0], out + at.at[1], count);
       });
     });

@@ -6,8 +6,14 @@
 namespace octavo {
 
 HaloFill::HaloFill(const Tensor& t)
-    : first_(t), halo_(t.halo), images_(t.dims[0]), rows_(t.dims[1]), cols_(t.dims[2]),
-      image_(t.strides[0]), row_(t.strides[1]), pixel_(t.strides[2]),
+    : first_(t),
+      halo_(t.halo),
+      images_(t.dims[0]),
+      rows_(t.dims[1]),
+      cols_(t.dims[2]),
+      image_(t.strides[0]),
+      row_(t.strides[1]),
+      pixel_(t.strides[2]),
       pixel_bytes_(t.dims[3] * t.item_size()),
       value_(t.dtype == DType::kU8 ? t.zero_point : 0) {
   info_.kernel = "halo";

@@ -17,7 +17,8 @@ LayerF32 linear_layer(const StepView& step) {
 class LinearF32 final : public Op {
  public:
   LinearF32(const StepView& step, const LayerF32& layer, const PrepareContext& context)
-      : input_(step.input(0)), output_(step.output(0)),
+      : input_(step.input(0)),
+        output_(step.output(0)),
         layer_(layer,
                step.constant_values<float>(0, DType::kF32, int64_t{layer.n} * layer.segment_len,
                                            "weights"),

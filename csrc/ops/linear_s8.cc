@@ -8,14 +8,16 @@ namespace {
 GemmLayer linear_layer(const StepView& step) {
   const Tensor& x = step.input(0);
   const Tensor& y = step.output(0);
-  return {make_row_loops(step, x, y), 1,            y.dims[y.rank - 1],           {0},
-          x.dims[x.rank - 1],         x.zero_point, read_requant(step, 0, y, true)};
+  return {
+      make_row_loops(step, x, y),    1, y.dims[y.rank - 1], {0}, x.dims[x.rank - 1], x.zero_point,
+      read_requant(step, 0, y, true)};
 }
 
 class Linear final : public Op {
  public:
   Linear(const StepView& step, const GemmLayer& layer, const PrepareContext& context)
-      : input_(step.input(0)), output_(step.output(0)),
+      : input_(step.input(0)),
+        output_(step.output(0)),
         gemm_(layer, read_quant_weights(step, layer.n, layer.segment_len, layer.a_zero_point),
               context) {
     info_ = {gemm_.kernel().name, gemm_.kernel().isa, Precision::kInt8, gemm_.threads()};

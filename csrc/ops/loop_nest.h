@@ -43,9 +43,9 @@ class LoopNest {
     return count;
   }
 
-  // The same loops around an innermost one of a single iteration, `item` bytes for every operand: for
-  // kernels on contiguous runs where there is none. (A tensor whose last dimension is 1 is dense by
-  // definition, though neighbours along the next one are not adjacent.)
+  // The same loops around an innermost one of a single iteration, `item` bytes for every operand:
+  // for kernels on contiguous runs where there is none. (A tensor whose last dimension is 1 is
+  // dense by definition, though neighbours along the next one are not adjacent.)
   LoopNest with_unit_inner(int64_t item) const {
     LoopNest nest = *this;
     nest.dims_[rank_] = 1;
@@ -140,7 +140,8 @@ class LoopNest {
 
   LoopNest() = default;
 
-  // Adds a loop inside all others, or makes the innermost longer where every operand moves on alike.
+  // Adds a loop inside all others, or makes the innermost longer where every operand moves on
+  // alike.
   void append(int64_t dim, const int64_t (&strides)[kOperands]) {
     if (dim == 1) return;
     bool merges = rank_ > 0;

@@ -15,7 +15,8 @@ constexpr int64_t kPiece = 16384;  // bytes per task
 class Lut final : public Op {
  public:
   Lut(const StepView& step, const PrepareContext& context)
-      : input_(step.input(0)), output_(step.output(0)),
+      : input_(step.input(0)),
+        output_(step.output(0)),
         loops_(make_loop_nest(step.input(0), step.output(0)).sorted_by(1)),
         kernel_(select_lut_s8(context.cap)) {
     if (loops_.inner_stride(0) != 1 || loops_.inner_stride(1) != 1) {
@@ -30,8 +31,7 @@ class Lut final : public Op {
     const uint8_t* in = input_.in(ctx);
     uint8_t* out = output_.in(ctx);
     parallel_for(info_.threads, loops_.pieces(1, kPiece), [&](int64_t begin, int64_t end, int) {
-      loops_.for_pieces(1, kPiece, begin, end,
-                        [&](const LoopNest<2>::Offsets& at, int64_t count) {
+      loops_.for_pieces(1, kPiece, begin, end, [&](const LoopNest<2>::Offsets& at, int64_t count) {
         kernel_.run({in + at.at[0], out + at.at[1], count, table_});
       });
     });

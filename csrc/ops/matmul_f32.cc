@@ -35,7 +35,9 @@ Matrices split(const Tensor& t, bool has_rows, bool has_cols) {
 class MatmulF32 final : public Op {
  public:
   MatmulF32(const StepView& step, const PrepareContext& context)
-      : a_address_(step.input(0)), b_address_(step.input(1)), y_address_(step.output(0)),
+      : a_address_(step.input(0)),
+        b_address_(step.input(1)),
+        y_address_(step.output(0)),
         a_(split(step.input(0), step.input(0).rank > 1, true)),
         b_(split(step.input(1), true, step.input(1).rank > 1)),
         y_(split(step.output(0), step.input(0).rank > 1, step.input(1).rank > 1)),

@@ -62,8 +62,8 @@ class Op {
 // Validates the step and builds its Op. Throws Error naming the step.
 std::unique_ptr<Op> prepare_op(const StepView& step, const PrepareContext& context);
 
-// Threads worth using for a step of so many multiply-accumulates and bytes moved: each gets at least
-// kCyclesPerThread of work, several times the 0.2-0.4 us (1,000 cycles) of a fork and join.
+// Threads worth using for a step of so many multiply-accumulates and bytes moved: each gets at
+// least kCyclesPerThread of work, several times the 0.2-0.4 us (1,000 cycles) of a fork and join.
 inline constexpr int64_t kCyclesPerThread = 8000;
 
 inline int threads_for(const PrepareContext& context, int64_t macs, int64_t bytes) {

@@ -16,8 +16,12 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 PackedGemm::PackedGemm(const GemmLayer& layer, const QuantWeights& weights,
                        const PrepareContext& context)
-    : rows_(layer.rows), m_(layer.rows.outer(0)), groups_(layer.groups), n_(layer.n),
-      segment_len_(layer.segment_len), requant_(layer.requant) {
+    : rows_(layer.rows),
+      m_(layer.rows.outer(0)),
+      groups_(layer.groups),
+      n_(layer.n),
+      segment_len_(layer.segment_len),
+      requant_(layer.requant) {
   const int32_t segment_count = checked_int32(static_cast<int64_t>(layer.segments.size()));
   const int64_t k = checked_mul(segment_count, layer.segment_len);
   kernel_ = &select_gemm_s8(context.cap, {m_, n_, checked_int32(k, "reduction length")});
@@ -57,9 +61,8 @@ void PackedGemm::run(const uint8_t* a, uint8_t* c) const noexcept {
       run_part(a, c, {begin * mr, std::min(end * mr, m_), 0, blocks});
     });
   } else {
-    parallel_for(threads_, blocks, [&](int64_t begin, int64_t end, int) {
-      run_part(a, c, {0, m_, begin, end});
-    });
+    parallel_for(threads_, blocks,
+                 [&](int64_t begin, int64_t end, int) { run_part(a, c, {0, m_, begin, end}); });
   }
 }
 

@@ -20,8 +20,10 @@ int64_t reach_after(int64_t out, int64_t stride, int64_t k, int64_t dilation, in
 
 PaddedInput::PaddedInput(const StepView& step, const Tensor& x, const Tensor& y,
                          const Window2d& w) {
-  const int64_t bottom = reach_after(y.dims[1], w.stride_h, w.kh, w.dilation_h, w.pad_top, x.dims[1]);
-  const int64_t right = reach_after(y.dims[2], w.stride_w, w.kw, w.dilation_w, w.pad_left, x.dims[2]);
+  const int64_t bottom =
+      reach_after(y.dims[1], w.stride_h, w.kh, w.dilation_h, w.pad_top, x.dims[1]);
+  const int64_t right =
+      reach_after(y.dims[2], w.stride_w, w.kw, w.dilation_w, w.pad_left, x.dims[2]);
   in_image_ = x.strides[0];
   in_row_ = x.strides[1];
   in_pixel_ = x.strides[2];
@@ -44,7 +46,8 @@ PaddedInput::PaddedInput(const StepView& step, const Tensor& x, const Tensor& y,
   pixel_ = pixel_bytes_ = x.dims[3] * x.item_size();
   left_bytes_ = checked_mul(w.pad_left, pixel_, step.name);
   right_bytes_ = checked_mul(right, pixel_, step.name);
-  row_ = checked_add(checked_mul(pixels_, pixel_, step.name), left_bytes_ + right_bytes_, step.name);
+  row_ =
+      checked_add(checked_mul(pixels_, pixel_, step.name), left_bytes_ + right_bytes_, step.name);
   image_ = checked_mul(row_, padded_rows_, step.name);
   scratch_bytes_ = checked_add(checked_mul(image_, images_, step.name), kReadSlack, step.name);
 }
@@ -53,9 +56,8 @@ const uint8_t* PaddedInput::prepare(const RunContext& ctx, int threads) const no
   const uint8_t* in = in_.in(ctx);
   if (!copied_) return in;
   const int64_t rows = int64_t{images_} * padded_rows_;
-  parallel_for(threads, rows, [&](int64_t begin, int64_t end, int) {
-    copy_rows(in, ctx.scratch, begin, end);
-  });
+  parallel_for(threads, rows,
+               [&](int64_t begin, int64_t end, int) { copy_rows(in, ctx.scratch, begin, end); });
   return ctx.scratch;
 }
 

@@ -5,7 +5,8 @@
 namespace octavo {
 
 // An NHWC tensor with its padding around it in memory. Where the tensor's halo covers what the
-// windows touch, this is the tensor itself; otherwise a copy in scratch memory with the pad value around.
+// windows touch, this is the tensor itself; otherwise a copy in scratch memory with the pad value
+// around.
 class PaddedInput {
  public:
   PaddedInput(const StepView& step, const Tensor& x, const Tensor& y, const Window2d& w);
@@ -23,7 +24,7 @@ class PaddedInput {
 
   Address in_;
   bool copied_ = false;
-  int32_t pad_value_ = 0;          // byte; 0 is also the bit pattern of 0.0f
+  int32_t pad_value_ = 0;  // byte; 0 is also the bit pattern of 0.0f
   int32_t pad_top_ = 0, rows_ = 0, padded_rows_ = 0, images_ = 0;
   int64_t pixels_ = 0, left_bytes_ = 0, right_bytes_ = 0, pixel_bytes_ = 0;
   int64_t in_image_ = 0, in_row_ = 0, in_pixel_ = 0;

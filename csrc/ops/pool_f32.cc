@@ -13,8 +13,12 @@ namespace {
 class PoolF32 final : public Op {
  public:
   PoolF32(const StepView& step, bool average, const PrepareContext& context)
-      : input_(step.input(0)), output_(step.output(0)), x_(step.input(0)), y_(step.output(0)),
-        window_(read_window(step, x_, y_)), average_(average) {
+      : input_(step.input(0)),
+        output_(step.output(0)),
+        x_(step.input(0)),
+        y_(step.output(0)),
+        window_(read_window(step, x_, y_)),
+        average_(average) {
     expect_no_empty_window(step, window_, x_, y_);
     count_include_pad_ = average && step.int_in(10, 0, 1, "count_include_pad") != 0;
     read_clamp(step, 0, &lo_, &hi_);
@@ -29,7 +33,8 @@ class PoolF32 final : public Op {
     const int64_t rows = int64_t{y_.dims[0]} * y_.dims[1];
     parallel_for(info_.threads, rows, [&](int64_t begin, int64_t end, int) {
       for (int64_t r = begin; r < end; ++r) {
-        run_row(in, out, static_cast<int32_t>(r / y_.dims[1]), static_cast<int32_t>(r % y_.dims[1]));
+        run_row(in, out, static_cast<int32_t>(r / y_.dims[1]),
+                static_cast<int32_t>(r % y_.dims[1]));
       }
     });
   }

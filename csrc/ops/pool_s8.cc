@@ -14,8 +14,12 @@ namespace {
 class Pool final : public Op {
  public:
   Pool(const StepView& step, PoolOp op, const PrepareContext& context)
-      : input_(step.input(0)), output_(step.output(0)), x_(step.input(0)), y_(step.output(0)),
-        window_(read_window(step, x_, y_)), kernel_(select_pool_s8(context.cap, op)),
+      : input_(step.input(0)),
+        output_(step.output(0)),
+        x_(step.input(0)),
+        y_(step.output(0)),
+        window_(read_window(step, x_, y_)),
+        kernel_(select_pool_s8(context.cap, op)),
         average_(op == PoolOp::kAverage) {
     expect_no_empty_window(step, window_, x_, y_);
     requant_ = read_requant(step, 10, y_, average_);
@@ -35,7 +39,8 @@ class Pool final : public Op {
     const int64_t rows = int64_t{y_.dims[0]} * y_.dims[1];
     parallel_for(info_.threads, rows, [&](int64_t begin, int64_t end, int) {
       for (int64_t r = begin; r < end; ++r) {
-        run_row(in, out, static_cast<int32_t>(r / y_.dims[1]), static_cast<int32_t>(r % y_.dims[1]));
+        run_row(in, out, static_cast<int32_t>(r / y_.dims[1]),
+                static_cast<int32_t>(r % y_.dims[1]));
       }
     });
   }

@@ -68,9 +68,10 @@ QuantWeights read_quant_weights(const StepView& step, int32_t n, int64_t k, int3
     // k <= 2^40 and |w| <= 255, so the product stays far below 2^63.
     const int64_t reach = sum * largest + std::abs(int64_t{w.bias[c]});
     if (reach >= int64_t{1} << 31) {
-      step.fail(ErrorCode::kUnsupported, "the accumulator of channel %d can reach %lld, beyond "
-                "int32; split the reduction or use smaller weights", c,
-                static_cast<long long>(reach));
+      step.fail(ErrorCode::kUnsupported,
+                "the accumulator of channel %d can reach %lld, beyond "
+                "int32; split the reduction or use smaller weights",
+                c, static_cast<long long>(reach));
     }
     if (!std::isfinite(w.multiplier[c]) || w.multiplier[c] < 0) {
       step.fail(ErrorCode::kFormat, "multiplier of channel %d is %g, must be finite and >= 0", c,

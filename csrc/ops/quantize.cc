@@ -16,8 +16,11 @@ enum class Layout : uint8_t { kFlat, kPlanes, kStrided };
 class Quantize final : public Op {
  public:
   Quantize(const StepView& step, const Tensor& input, const PrepareContext& context)
-      : input_(input), output_(step.output(0)),
-        loops_(make_loop_nest(input, step.output(0)).sorted_by(1)), kernels_(select_convert(context.cap)), scale_(step.output(0).scale) {
+      : input_(input),
+        output_(step.output(0)),
+        loops_(make_loop_nest(input, step.output(0)).sorted_by(1)),
+        kernels_(select_convert(context.cap)),
+        scale_(step.output(0).scale) {
     const Tensor& y = step.output(0);
     flip_ = y.dtype == DType::kS8 ? 0x80 : 0;
     zero_point_ = y.zero_point + (y.dtype == DType::kS8 ? 128 : 0);
@@ -31,11 +34,11 @@ class Quantize final : public Op {
     uint8_t* out = output_.in(ctx);
     parallel_for(info_.threads, loops_.pieces(levels_, kPiece),
                  [&](int64_t begin, int64_t end, int) {
-      loops_.for_pieces(levels_, kPiece, begin, end,
-                        [&](const LoopNest<2>::Offsets& at, int64_t count) {
-        convert(in + at.at[0], out + at.at[1], count);
-      });
-    });
+                   loops_.for_pieces(levels_, kPiece, begin, end,
+                                     [&](const LoopNest<2>::Offsets& at, int64_t count) {
+                                       convert(in + at.at[0], out + at.at[1], count);
+                                     });
+                 });
   }
 
  private:

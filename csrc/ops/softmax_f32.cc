@@ -23,7 +23,8 @@ void softmax_row(const float* in, float* out, int64_t count) {
 class SoftmaxF32 final : public Op {
  public:
   SoftmaxF32(const StepView& step, const PrepareContext& context)
-      : input_(step.input(0)), output_(step.output(0)),
+      : input_(step.input(0)),
+        output_(step.output(0)),
         loops_(make_row_loops(step, step.input(0), step.output(0))),
         length_(step.output(0).dims[step.output(0).rank - 1]) {
     info_ = {"softmax_f32", Isa::kScalar, Precision::kFloat32,

@@ -15,8 +15,10 @@ constexpr int64_t kMaxLength = 1 << 24;  // the kernel's bound for its 64-bit su
 class Softmax final : public Op {
  public:
   Softmax(const StepView& step, const PrepareContext& context)
-      : input_(step.input(0)), output_(step.output(0)),
-        loops_(make_row_loops(step, step.input(0), step.output(0))), kernel_(select_softmax_s8(context.cap)) {
+      : input_(step.input(0)),
+        output_(step.output(0)),
+        loops_(make_row_loops(step, step.input(0), step.output(0))),
+        kernel_(select_softmax_s8(context.cap)) {
     const Tensor& y = step.output(0);
     std::memcpy(table_, step.constant(0, DType::kU32, 256, "table"), sizeof table_);
     check_table(step);

@@ -63,12 +63,14 @@ const uint8_t* StepView::constant(int i, DType dtype, int64_t count, const char*
 
 void StepView::expect_kernel_tensor(const Tensor& tensor, DType dtype) const {
   if (tensor.dtype != dtype) {
-    fail(ErrorCode::kFormat, "tensor '%s' is %s, must be %s", tensor.name,
-         dtype_name(tensor.dtype), dtype_name(dtype));
+    fail(ErrorCode::kFormat, "tensor '%s' is %s, must be %s", tensor.name, dtype_name(tensor.dtype),
+         dtype_name(dtype));
   }
   if (tensor.location != Location::kArena) {
-    fail(ErrorCode::kFormat, "tensor '%s' is a model input or output; only copy, fill, quantize, "
-         "dequantize, flip and load_constant may touch one", tensor.name);
+    fail(ErrorCode::kFormat,
+         "tensor '%s' is a model input or output; only copy, fill, quantize, "
+         "dequantize, flip and load_constant may touch one",
+         tensor.name);
   }
   if (!tensor.last_dense()) {
     fail(ErrorCode::kFormat, "the last dimension of tensor '%s' has stride %lld, must be dense",

@@ -23,8 +23,11 @@ void copy_elements(const uint8_t* in, int64_t in_stride, uint8_t* out, int64_t o
 }  // namespace
 
 StridedCopy::StridedCopy(const Tensor& x, const Tensor& y)
-    : nest_(make_loop_nest(x, y).sorted_by(1)), item_(x.item_size()), mode_(Mode::kElements),
-      levels_(1), piece_(kRunPiece) {
+    : nest_(make_loop_nest(x, y).sorted_by(1)),
+      item_(x.item_size()),
+      mode_(Mode::kElements),
+      levels_(1),
+      piece_(kRunPiece) {
   const bool in_dense = nest_.rank() == 0 || nest_.inner_stride(0) == item_;
   const bool out_dense = nest_.rank() == 0 || nest_.inner_stride(1) == item_;
   if (in_dense && out_dense) {
@@ -41,9 +44,8 @@ StridedCopy::StridedCopy(const Tensor& x, const Tensor& y)
 }
 
 void StridedCopy::run(const uint8_t* in, uint8_t* out, int threads) const noexcept {
-  parallel_for(threads, nest_.pieces(levels_, piece_), [&](int64_t begin, int64_t end, int) {
-    run_pieces(in, out, begin, end);
-  });
+  parallel_for(threads, nest_.pieces(levels_, piece_),
+               [&](int64_t begin, int64_t end, int) { run_pieces(in, out, begin, end); });
 }
 
 void StridedCopy::run_pieces(const uint8_t* in, uint8_t* out, int64_t begin,

@@ -44,7 +44,7 @@ struct Tensor {
   int64_t item_size() const { return dtype_size(dtype); }
   int64_t elements() const;  // proven by the reader not to overflow
   int64_t bytes() const { return elements() * item_size(); }
-  bool contiguous() const;   // C order, no gaps
+  bool contiguous() const;  // C order, no gaps
   // The last dimension is a run of adjacent elements: what a step may read as a view.
   bool last_dense() const;
 };

@@ -70,16 +70,16 @@ struct Function {  // in the order of the op numbers in docs/format.md
   int cost;  // bytes moved that take as long as one element
 };
 
-constexpr Function kFunctions[] = {
-    {run_unary<clip>, 2, 8},         {run_unary<leaky_relu>, 1, 8},
-    {run_unary<sigmoid>, 0, 500},    {run_unary<tanh>, 0, 500},
-    {run_unary<hard_sigmoid>, 2, 16}, {run_unary<hard_swish>, 0, 32},
-    {run_unary<exp>, 0, 400},        {run_unary<sqrt>, 0, 80}};
+constexpr Function kFunctions[] = {{run_unary<clip>, 2, 8},          {run_unary<leaky_relu>, 1, 8},
+                                   {run_unary<sigmoid>, 0, 500},     {run_unary<tanh>, 0, 500},
+                                   {run_unary<hard_sigmoid>, 2, 16}, {run_unary<hard_swish>, 0, 32},
+                                   {run_unary<exp>, 0, 400},         {run_unary<sqrt>, 0, 80}};
 
 class UnaryF32 final : public Op {
  public:
   UnaryF32(const StepView& step, const Function& function, const PrepareContext& context)
-      : input_(step.input(0)), output_(step.output(0)),
+      : input_(step.input(0)),
+        output_(step.output(0)),
         loops_(make_loop_nest(step.input(0), step.output(0)).sorted_by(1)),
         function_(function) {
     for (int i = 0; i < function.floats; ++i) parameters_[i] = step.float_at(i);
@@ -91,10 +91,13 @@ class UnaryF32 final : public Op {
     const uint8_t* in = input_.in(ctx);
     uint8_t* out = output_.in(ctx);
     parallel_for(info_.threads, loops_.pieces(1, kPiece), [&](int64_t begin, int64_t end, int) {
-      Run run{nullptr, nullptr, 0, loops_.inner_stride(0) / 4, loops_.inner_stride(1) / 4,
+      Run run{nullptr,
+              nullptr,
+              0,
+              loops_.inner_stride(0) / 4,
+              loops_.inner_stride(1) / 4,
               {parameters_[0], parameters_[1]}};
-      loops_.for_pieces(1, kPiece, begin, end,
-                        [&](const LoopNest<2>::Offsets& at, int64_t count) {
+      loops_.for_pieces(1, kPiece, begin, end, [&](const LoopNest<2>::Offsets& at, int64_t count) {
         run.in = reinterpret_cast<const float*>(in + at.at[0]);
         run.out = reinterpret_cast<float*>(out + at.at[1]);
         run.count = count;

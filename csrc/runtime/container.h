@@ -27,8 +27,8 @@ class Container {
   explicit Container(ByteSpan file);
 
   const std::vector<Section>& sections() const { return sections_; }
-  const Section* find(std::string_view name) const;   // nullptr when absent
-  ByteSpan required(const char* name) const;          // throws Error(kFormat) when absent
+  const Section* find(std::string_view name) const;  // nullptr when absent
+  ByteSpan required(const char* name) const;         // throws Error(kFormat) when absent
 
  private:
   std::vector<Section> sections_;

@@ -4,55 +4,18 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/checked.h"
+#include "runtime/plan_cursor.h"
 #include "runtime/plan_records.h"
 #include "runtime/utf8.h"
 
 namespace octavo {
 namespace {
 
-// Walks the arrays of the plan section. Each is copied out once and only the copy is looked at.
-class Cursor {
- public:
-  explicit Cursor(ByteSpan bytes) : bytes_(bytes) {}
-
-  template <class T>
-  std::vector<T> array(size_t count, const char* what) {
-    align();
-    const size_t size = checked_mul_size(count, sizeof(T), what);
-    if (size > bytes_.size - at_) {
-      fail(ErrorCode::kFormat, "plan: %zu %s need %zu bytes, %zu are left", count, what, size,
-           bytes_.size - at_);
-    }
-    std::vector<T> values(count);
-    if (size > 0) std::memcpy(values.data(), bytes_.data + at_, size);
-    at_ += size;
-    return values;
-  }
-
-  void finish() {
-    align();
-    if (at_ != bytes_.size) {
-      fail(ErrorCode::kFormat, "plan: %zu bytes after the last array", bytes_.size - at_);
-    }
-  }
-
- private:
-  // Skips zero bytes up to the next multiple of 8, or the end.
-  void align() {
-    for (; at_ % 8 != 0 && at_ < bytes_.size; ++at_) {
-      if (bytes_.data[at_] != 0) fail(ErrorCode::kFormat, "plan: byte %zu of padding is not 0", at_);
-    }
-  }
-
-  ByteSpan bytes_;
-  size_t at_ = 0;
-};
-
 class PlanReader {
  public:
   PlanReader(const Container& container, Plan* plan)
-      : cursor_(container.required("plan")), constants_(container.required("constants")),
+      : cursor_(container.required("plan")),
+        constants_(container.required("constants")),
         plan_(*plan) {
     if (container.required("plan").size > kMaxPlanBytes) {
       fail(ErrorCode::kLimit, "plan: the section has %zu bytes, at most 64 MiB",
@@ -92,8 +55,10 @@ class PlanReader {
     const struct {
       const char* what;
       uint32_t count;
-    } rows[] = {{"tensors", header_.tensor_count}, {"steps", header_.step_count},
-                {"constants", header_.const_count}, {"inputs", header_.input_count},
+    } rows[] = {{"tensors", header_.tensor_count},
+                {"steps", header_.step_count},
+                {"constants", header_.const_count},
+                {"inputs", header_.input_count},
                 {"outputs", header_.output_count}};
     for (const auto& row : rows) {
       if (row.count > kMaxRecords) {

@@ -13,7 +13,8 @@ inline constexpr uint32_t kMaxStepArgs = 64;    // of one sort, per step; real k
 inline constexpr size_t kMaxNameBytes = 1024;
 inline constexpr size_t kMaxPlanBytes = size_t{64} << 20;
 inline constexpr int64_t kMaxArenaBytes = int64_t{1} << 40;
-inline constexpr int64_t kArenaTail = 1 << 20;  // bytes that may follow the last tensor and its slack
+inline constexpr int64_t kArenaTail = 1
+                                      << 20;  // bytes that may follow the last tensor and its slack
 
 struct PlanHeader {
   uint32_t version;

@@ -99,7 +99,8 @@ void read_place(const TensorRecord& record, const TensorLimits& limits, Tensor* 
     const int64_t low = checked_add(offset, range.low);
     const int64_t high = checked_add(checked_add(offset, range.high), kReadSlack);
     if (low < 0 || high > limits.arena_bytes) {
-      bad(*t, ErrorCode::kFormat, "bytes [%lld, %lld), 64 of slack included, leave the arena of %lld",
+      bad(*t, ErrorCode::kFormat,
+          "bytes [%lld, %lld), 64 of slack included, leave the arena of %lld",
           static_cast<long long>(low), static_cast<long long>(high),
           static_cast<long long>(limits.arena_bytes));
     }

@@ -17,7 +17,8 @@ bool is_utf8(const char* text, size_t size) {
       code = code << 6 | (next & 0x3f);
     }
     constexpr uint32_t kSmallest[] = {0, 0x80, 0x800, 0x10000};
-    if (code < kSmallest[tail] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return false;
+    if (code < kSmallest[tail] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+      return false;
   }
   return true;
 }

@@ -24,7 +24,8 @@ void check_memory(int64_t bytes) {
 
 Workspace::Workspace(int64_t arena_bytes, int64_t scratch_bytes, size_t base_count)
     : arena(static_cast<size_t>(arena_bytes), kReadSlack),
-      scratch(static_cast<size_t>(scratch_bytes), kReadSlack), bases(base_count) {
+      scratch(static_cast<size_t>(scratch_bytes), kReadSlack),
+      bases(base_count) {
   bases[0] = arena.data();
 }
 

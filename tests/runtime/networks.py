@@ -4,13 +4,30 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from plan_bytes import NUMPY, Builder
 
 from octavo import _core
 
+ISAS = [row["name"] for row in _core.isa_list() if row["built"] and row["supported"]]
+isas = pytest.mark.parametrize("isa", ISAS)
 
-def usable_isas():
-    return [row["name"] for row in _core.isa_list() if row["built"] and row["supported"]]
+
+def strides_of(builder, index):
+    record = builder.tensors[index]
+    return record["strides"][: record["rank"]]
+
+
+def load(builder, tensor, values):
+    builder.step("load_constant", [], [tensor], consts=[values])
+
+
+def emit(builder, tensor, name="out"):
+    """Copies an arena tensor to a model output."""
+    t = builder.tensors[tensor]
+    dtype = {1: "f32", 2: "u8", 3: "s8"}[t["dtype"]]
+    target = builder.output(name, dtype, t["dims"][: t["rank"]], 1.0, 0)
+    builder.step("copy", [tensor], [target])
 
 
 def window(k, stride=1, pads=(0, 0, 0, 0), dilation=1):
@@ -79,7 +96,9 @@ def small_net(rng, size=9):
     ints = [*window(3, 1, (1, 1, 1, 1)), 16, 3, 250, 0]
     b.step("conv_s8", [c1], [left], ints, consts=conv_consts(rng, 16, 3, 1), macs=size * size * 144)
     ints = [*window(1), 1, 0, 255, 0]
-    b.step("conv_s8", [c1], [right], ints, consts=conv_consts(rng, 8, 1, 16), macs=size * size * 128)
+    b.step(
+        "conv_s8", [c1], [right], ints, consts=conv_consts(rng, 8, 1, 16), macs=size * size * 128
+    )
 
     half = size // 2
     pooled = b.tensor("pooled", "u8", [1, half, half, 24], scale=0.05, zero_point=20)

@@ -110,7 +110,16 @@ class Builder:
         return self.record(name, dtype, dims, ARENA, offset, strides, halo, scale, zero_point)
 
     def record(
-        self, name, dtype, dims, location, offset, strides, halo=(0, 0, 0, 0), scale=1.0, zero_point=0
+        self,
+        name,
+        dtype,
+        dims,
+        location,
+        offset,
+        strides,
+        halo=(0, 0, 0, 0),
+        scale=1.0,
+        zero_point=0,
     ) -> int:
         """Any tensor record: views, inputs, outputs."""
         self.tensors.append(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The C interface: called through ctypes in the extension, and from a C program linked to the library."""
+"""The C interface: through ctypes in the extension, and from a C program linked to the library."""
 
 import ctypes
 import shutil
@@ -14,6 +14,7 @@ from octavo import _core
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "release"
+SOURCE = ["-I", str(ROOT / "csrc/capi"), str(ROOT / "examples/run_model.c")]
 OK, FORMAT, SHAPE, LIMIT, ISA, INVALID = 0, 1, 3, 4, 5, 6
 
 
@@ -44,7 +45,9 @@ def net(rng):
 @pytest.fixture
 def model(lib, net):
     handle = ctypes.c_void_p()
-    status = lib.octavo_load_memory(net[0], ctypes.c_size_t(len(net[0])), None, 1, ctypes.byref(handle))
+    status = lib.octavo_load_memory(
+        net[0], ctypes.c_size_t(len(net[0])), None, 1, ctypes.byref(handle)
+    )
     assert status == OK, lib.octavo_last_error()
     yield handle
     lib.octavo_destroy(handle)
@@ -119,11 +122,8 @@ def test_every_truncation_is_a_status(lib, net):
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="NOT RUN: no C compiler")
 def test_header_is_c99():
-    subprocess.run(
-        ["cc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I"]
-        + [str(ROOT / "csrc/capi"), str(ROOT / "examples/run_model.c")],
-        check=True,
-    )
+    flags = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
+    subprocess.run(["cc", *flags, *SOURCE], check=True)
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="NOT RUN: no C compiler")
@@ -135,11 +135,8 @@ def test_c_program(net, tmp_path):
     library = [cmake, "--build", str(BUILD), "--target", "octavo_shared"]
     subprocess.run(["flock", str(BUILD / ".lock"), *library], check=True, capture_output=True)
     program = tmp_path / "run_model"
-    subprocess.run(
-        ["cc", "-std=c99", "-I", str(ROOT / "csrc/capi"), str(ROOT / "examples/run_model.c")]
-        + ["-L", str(BUILD), "-loctavo", f"-Wl,-rpath,{BUILD}", "-o", str(program)],
-        check=True,
-    )
+    link = ["-L", str(BUILD), "-loctavo", f"-Wl,-rpath,{BUILD}"]
+    subprocess.run(["cc", "-std=c99", *SOURCE, *link, "-o", str(program)], check=True)
     model = tmp_path / "m.octavo"
     model.write_bytes(net[0])
     files = []

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Damaged files: refused with a documented error, or (where nothing that matters changed) equal results.
-Never a crash, and never an answer from a file that fails a checksum."""
+"""Damaged files: refused with a documented error. Never a crash, and never an answer from a file
+that fails a checksum."""
 
 import random
 import struct
@@ -78,17 +78,18 @@ INTERESTING += [2**32 - 1, 2**32 - 64]
 
 
 def mutate(plan, random_):
-    """Changes one to three fields of the plan section: words, halves, bytes, copies of other words."""
+    """Changes one to three fields of the plan section: words, halves, bits, copies of words."""
     bent = bytearray(plan)
     for _ in range(random_.randint(1, 3)):
-        # Tensor and step records twice as often as names.
         at = random_.randrange(0, len(bent) - 4)
         kind = random_.randrange(6)
         word = struct.unpack_from("<I", bent, at & ~3)[0]
         if kind == 0:
             struct.pack_into("<I", bent, at & ~3, random_.choice(INTERESTING))
         elif kind == 1:
-            struct.pack_into("<I", bent, at & ~3, (word + random_.choice([-64, -2, -1, 1, 2, 64])) % 2**32)
+            struct.pack_into(
+                "<I", bent, at & ~3, (word + random_.choice([-64, -2, -1, 1, 2, 64])) % 2**32
+            )
         elif kind == 2:
             bent[at] ^= 1 << random_.randrange(8)
         elif kind == 3:

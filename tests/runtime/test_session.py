@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from networks import allocate, run, small_net, small_net_inputs, usable_isas
+from networks import ISAS, allocate, run, small_net, small_net_inputs
 from plan_bytes import Builder
 
 from octavo import _core
@@ -37,13 +37,13 @@ def test_inputs_decide_the_result(net, rng):
     assert any(not np.array_equal(a, b) for a, b in zip(first, run(data, other), strict=True))
 
 
-@pytest.mark.parametrize("isa", usable_isas())
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_same_bits_on_every_isa_and_thread_count(net, isa, threads):
     same(run(*net, isa="scalar"), run(*net, isa=isa, threads=threads))
 
 
-@pytest.mark.parametrize("isa", usable_isas())
+@pytest.mark.parametrize("isa", ISAS)
 def test_nothing_depends_on_what_lay_in_memory(net, isa):
     same(run(*net, isa=isa, poison=0x00), run(*net, isa=isa, poison=0xCD))
 
@@ -130,7 +130,11 @@ def test_rounding_mode_and_flush_to_zero_of_the_caller(session, net):
 
 
 WRONG = {
-    "float64": (lambda a: a.astype(np.float64), InvalidArgumentError, "dtype float64, expected float32"),
+    "float64": (
+        lambda a: a.astype(np.float64),
+        InvalidArgumentError,
+        "dtype float64, expected float32",
+    ),
     "float16": (lambda a: a.astype(np.float16), InvalidArgumentError, "dtype float16"),
     "int32 of equal size": (lambda a: a.view(np.int32), InvalidArgumentError, "dtype int32"),
     "big endian": (lambda a: a.astype(">f4"), InvalidArgumentError, "dtype >f4"),
@@ -150,7 +154,9 @@ WRONG = {
         "not C-contiguous",
     ),
     "unaligned": (
-        lambda a: np.frombuffer(b"\0" + a.tobytes(), np.uint8)[1:].view(np.float32).reshape(a.shape),
+        lambda a: (
+            np.frombuffer(b"\0" + a.tobytes(), np.uint8)[1:].view(np.float32).reshape(a.shape)
+        ),
         InvalidArgumentError,
         "not aligned",
     ),
