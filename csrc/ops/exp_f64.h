@@ -36,7 +36,7 @@ inline double exp_f64(double x) {
   for (const double c : kInverseFactorials) sum = sum * r + c;
   int64_t bits;
   std::memcpy(&bits, &sum, sizeof bits);
-  bits += static_cast<int64_t>(n) << 52;  // times 2^n: stays normal for |x| <= 700
+  bits += static_cast<int64_t>(n) * (int64_t{1} << 52);  // times 2^n: stays normal for |x| <= 700
   std::memcpy(&sum, &bits, sizeof sum);
   return sum;
 }
