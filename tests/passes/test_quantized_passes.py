@@ -207,3 +207,14 @@ def test_random_quantized_networks_keep_every_byte(seed, sketch, random_graph, r
     expected, found = run(graph, feeds), run(result, feeds)
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array, err_msg=f"seed {1000 + seed}")
+
+
+def test_softmax_over_the_last_axis_stays_there(sketch):
+    """A Transpose that moved past it would leave a softmax that has no integer form."""
+    s = sketch()
+    real = s.op("Transpose", s.qdq(s.input(1, 6, 6, 4), 0.05, 120), perm=(0, 3, 1, 2))
+    y = s.q(s.op("Softmax", real, axis=-1), 1 / 256, 0)
+    graph = run_pipeline(s.graph(s.dq(s.op("Transpose", y, perm=(0, 2, 3, 1)))))
+    assert not graph.notes
+    (softmax,) = [node for node in graph.nodes if node.op == "Softmax"]
+    assert graph.values[softmax.outputs[0]].shape == (1, 4, 6, 6)

@@ -175,6 +175,14 @@ def _per_axis(*keys: str) -> Callable[[Node, Perm], dict[str, object] | None]:
     return attributes
 
 
+def _softmax_axis(reader: Node, perm: Perm) -> dict[str, object] | None:
+    """A softmax over the last axis stays there: along another one it has no integer form."""
+    moved = _axis(reader, perm)
+    last = len(perm) - 1
+    was_last = normal_axis(reader, int(reader.attrs["axis"]), len(perm)) == last
+    return None if moved is None or (was_last and moved["axis"] != last) else moved
+
+
 def _last_axis_kept(reader: Node, perm: Perm) -> dict[str, object] | None:
     return dict(reader.attrs) if perm[-1] == len(perm) - 1 else None
 
@@ -184,7 +192,7 @@ _ATTRIBUTES: dict[str, Callable[[Node, Perm], dict[str, object] | None]] = {
     "Linear": _last_axis_kept,
     "Pad": _per_axis("begin", "end"),
     "Slice": _per_axis("starts", "ends", "steps"),
-    "Softmax": _axis,
+    "Softmax": _softmax_axis,
 }
 
 
