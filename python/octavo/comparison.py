@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,7 +24,8 @@ __all__ = ["Comparison", "LayerError", "compare"]
 Array = NDArray[Any]
 #: Below this ratio the error is a third of the signal: the layer no longer carries it.
 BROKEN_DB = 10.0
-_SUFFIXES = ("/q", "/raw", "/dq", "/stored")
+#: What the quantizer and the passes append to a tensor's name; a number where that was taken.
+_SUFFIX = re.compile(r"/(q|raw|dq|stored)(\.\d+)?$")
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,14 @@ def _saturated(value: Value, expected: Array) -> float | None:
     return float(np.mean((expected < least) | (expected > most)))
 
 
-def _base_name(name: str) -> str:
-    """The float graph's name of a tensor: what quantizer and passes appended is taken off."""
-    while name.endswith(_SUFFIXES):
-        name = name.rsplit("/", 1)[0]
+def _base_name(name: str, known: Container[str]) -> str | None:
+    """The float graph's name of a tensor, which is in `known`: what quantizer and passes appended
+    is taken off, one by one, since a model may have names like these itself."""
+    while name not in known:
+        shorter = _SUFFIX.sub("", name)
+        if shorter == name:
+            return None
+        name = shorter
     return name
 
 
@@ -146,11 +152,11 @@ def compare(
     session = model.compile(isa=isa, shapes=shapes, keep_all=True)
     results = session.run(inputs)
     expected = _reference_values(model, inputs, reference.source if reference else None)
-    layers = []
+    layers, outputs = [], []
     for node in graph.nodes:
         for value in graph.outputs_of(node):
-            name = value.name if value.name in expected else _base_name(value.name)
-            if name not in expected or expected[name].shape != value.shape:
+            name = _base_name(value.name, expected)
+            if name is None or expected[name].shape != value.shape:
                 continue
             if value.name in results:
                 got = results[value.name]
@@ -160,10 +166,11 @@ def compare(
             precision = "int8" if value.is_8bit else "float32"
             saturated = _saturated(value, expected[name])
             layers.append(LayerError(node.name, node.op, name, precision, *errors, saturated))
+            if value.name in graph.outputs:
+                outputs.append(layers[-1])
     if not layers:
         raise InvalidArgumentError("the reference shares no tensor name and shape with the model")
-    ends = {_base_name(name) for name in graph.outputs}
-    return Comparison(tuple(layers), tuple(row for row in layers if row.tensor in ends))
+    return Comparison(tuple(layers), tuple(outputs))
 
 
 def _stored(value: Value, plan: Array) -> Array:

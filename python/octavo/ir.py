@@ -9,7 +9,7 @@ OHWI weights; importers of NCHW formats put `Transpose` around them and the layo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -188,6 +188,14 @@ def constant(name: str, data: Array, quant: Quantization | None = None) -> Value
         stored = stored.copy()
     stored.setflags(write=False)
     return Value(name, dtype, stored.shape, quant, stored)
+
+
+def free_name(base: str, taken: Container[str]) -> str:
+    """`base`, or `base.1`, `base.2`, … where that is taken."""
+    name, count = base, 1
+    while name in taken:
+        name, count = f"{base}.{count}", count + 1
+    return name
 
 
 def topological(nodes: Iterable[Node], ready: Iterable[str]) -> tuple[Node, ...]:

@@ -31,7 +31,7 @@ def test_bins_do_not_depend_on_the_batches(seed: int) -> None:
 
 
 def test_nan_is_refused_by_name() -> None:
-    with pytest.raises(QuantizationError, match="'t'.*NaN"):
+    with pytest.raises(QuantizationError, match=r"'t'.*NaN"):
         observe(np.array([1.0, np.nan], np.float32))
 
 
@@ -51,19 +51,29 @@ def test_mse_clips_an_outlier_and_minmax_does_not() -> None:
     assert 3.0 < activation_range([histogram], "mse")[1] < 39.0
 
 
+def squared_error(data: np.ndarray, method: str) -> float:
+    affine = affine_from_range(*activation_range([observe(data)], method))
+    scale, zero = float(affine.scale), int(affine.zero_point)
+    q = np.clip(np.rint(data / scale) + zero, 0, 255)
+    return float(np.square((q - zero) * scale - data).sum())
+
+
 def test_mse_is_never_worse_than_minmax_on_the_data_itself() -> None:
     rng = np.random.default_rng(2)
     for _ in range(5):
         data = rng.laplace(0, 1, 5000).astype(np.float32)
-        histogram = observe(data)
+        assert squared_error(data, "mse") <= squared_error(data, "minmax") * 1.001
 
-        def error(method: str) -> float:
-            affine = affine_from_range(*activation_range([histogram], method))
-            scale, zero = float(affine.scale), int(affine.zero_point)
-            q = np.clip(np.rint(data / scale) + zero, 0, 255)
-            return float(np.square((q - zero) * scale - data).sum())
 
-        assert error("mse") <= error("minmax") * 1.001
+def test_subnormal_numbers_are_counted() -> None:
+    histogram = observe(np.array([1e-44, -1e-40, 0.0], np.float32))
+    assert histogram.bins()[1].sum() == 3
+    assert histogram.low < 0 < histogram.high
+
+
+def test_a_range_that_ends_just_below_a_power_of_two_does_not_depend_on_the_batches() -> None:
+    data = np.array([0.3, 0.49999997], np.float32)
+    np.testing.assert_array_equal(observe(data).bins()[0], observe(*np.split(data, 2)).bins()[0])
 
 
 def test_unknown_method_names_the_known_ones() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.errors import missing_extra
-from octavo.ir import Graph, Value
+from octavo.ir import Graph, Shape, Value, free_name
 from octavo.quant import multiplier
 
 try:
@@ -62,7 +62,11 @@ class Emitter:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
         self._held: dict[str, dict[Order, str]] = {}  # IR value -> order -> ONNX tensor
+        self._shared: dict[tuple[str, str, Shape, bytes], str] = {}
+        self._names = set(graph.values)
+        self._titles = {node.name for node in graph.nodes}
         self._count = 0
+        self.opset = OPSET
         self._title = ""
         self._pending = ""
         for name in graph.inputs:
@@ -71,14 +75,17 @@ class Emitter:
     def fresh(self, stem: str) -> str:
         """A tensor name nobody else has."""
         self._count += 1
-        return f"{stem}/onnx{self._count}"
+        name = free_name(f"{stem}/onnx{self._count}", self._names)
+        self._names.add(name)
+        return name
 
     def node(
         self, op: str, inputs: Sequence[str], output: str, attrs: Mapping[str, Any] | None = None
     ) -> str:
         """Appends a node with one output; returns the output's name."""
         given = {key: value for key, value in (attrs or {}).items() if value is not None}
-        name, self._title = self._title or f"{output}/{op}", ""
+        name, self._title = self._title or free_name(f"{output}/{op}", self._titles), ""
+        self._titles.add(name)
         self.nodes.append(helper.make_node(op, list(inputs), [output], name=name, **given))
         return output
 
@@ -96,11 +103,13 @@ class Emitter:
     def initializer(self, stem: str, data: Array) -> str:
         """A constant under a name made from `stem`; equal requests share it."""
         array = np.ascontiguousarray(data).reshape(data.shape)
-        name = stem
-        while name in self.initializers or name in self.graph.inputs:
-            if name in self.initializers and self.initializers[name].raw_data == array.tobytes():
-                return name
-            name = self.fresh(stem)
+        key = (stem, array.dtype.str, array.shape, array.tobytes())
+        if key not in self._shared:
+            self._shared[key] = self._add_initializer(free_name(stem, self._names), array)
+        return self._shared[key]
+
+    def _add_initializer(self, name: str, array: Array) -> str:
+        self._names.add(name)
         self.initializers[name] = numpy_helper.from_array(array, name)
         return name
 
@@ -129,10 +138,11 @@ class Emitter:
             return held[order]
         if value.data is not None:
             plain = order == identity(len(order))
-            tensor = self.initializer(
-                name if plain else f"{name}/{'_'.join(map(str, order))}",
-                value.data.transpose(order),
+            data = np.ascontiguousarray(value.data.transpose(order)).reshape(
+                [value.shape[axis] for axis in order]
             )
+            title = name if plain else free_name(f"{name}/{'_'.join(map(str, order))}", self._names)
+            tensor = self._add_initializer(title, data)
         else:
             source_order, source = next(iter(held.items()))
             perm = [source_order.index(axis) for axis in order]
@@ -223,7 +233,7 @@ class Emitter:
             [self.value_info(name) for name in self.graph.outputs],
             initializer=list(self.initializers.values()),
         )
-        opsets = [helper.make_opsetid("", OPSET)]
+        opsets = [helper.make_opsetid("", self.opset)]
         return helper.make_model(
             body, opset_imports=opsets, producer_name="octavo", ir_version=IR_VERSION
         )

@@ -72,6 +72,9 @@ def _pool(e: Emitter, node: Node) -> None:
         attrs["dilations"] = list(node.attrs["dilations"])
     if node.op == "AveragePool":
         attrs["count_include_pad"] = int(node.attrs["count_include_pad"])
+        if any(step != 1 for step in node.attrs["dilations"]):
+            e.opset = max(e.opset, 19)  # the first with dilations for this operator
+            attrs["dilations"] = list(node.attrs["dilations"])
     inputs = [e.dequantized(node.inputs[0], NCHW)]
     result = e.main(node.op, inputs, e.fresh(node.outputs[0]), attrs)
     e.finish(node.outputs[0], NCHW, result)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from octavo import ops
-from octavo.ir import Graph, Node, Value, prune, verify
+from octavo.ir import Graph, Node, Value, free_name, prune, verify
 
 #: Ops that give the same elements, in the same order, other dimensions.
 REDIMENSION = frozenset(("Flatten", "Reshape", "Squeeze", "Unsqueeze"))
@@ -75,11 +75,11 @@ class Editor:
 
     def fresh(self, base: str) -> str:
         """A value name that is not taken."""
-        return _free(base, self.values)
+        return free_name(base, self.values)
 
     def fresh_node(self, base: str) -> str:
         """A node name that is not taken."""
-        return _free(base, self.nodes)
+        return free_name(base, self.nodes)
 
     def add_value(self, value: Value) -> Value:
         """Adds a value under a name that is not taken."""
@@ -151,10 +151,3 @@ class Editor:
             return changed.name
         real = self.values[name]
         return self.add("DequantizeLinear", f"{changed.name}/real", [changed.name], like=real).name
-
-
-def _free(base: str, taken: Mapping[str, Any]) -> str:
-    name, count = base, 1
-    while name in taken:
-        name, count = f"{base}.{count}", count + 1
-    return name

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.errors import InvalidArgumentError, QuantizationError
-from octavo.ir import Affine, Graph
+from octavo.errors import InvalidArgumentError, QuantizationError, ShapeError
+from octavo.ir import DTYPES, Affine, Graph
 from octavo.ops import infer_graph
 from octavo.passes import run_model_pipeline
 from octavo.quantization.insert import insert_qdq
@@ -32,6 +32,7 @@ Progress = Callable[[str, int], None]
 
 
 def _named(graph: Graph, batch: Batch, index: int) -> dict[str, Array]:
+    """A calibration batch by input name, with the shapes the model declares but for the batch."""
     if isinstance(batch, Mapping):
         found = {name: np.asarray(array) for name, array in batch.items()}
     elif len(graph.inputs) == 1:
@@ -45,13 +46,49 @@ def _named(graph: Graph, batch: Batch, index: int) -> dict[str, Array]:
         raise InvalidArgumentError(
             f"calibration batch {index} has {sorted(found)}, but the model has {list(graph.inputs)}"
         )
+    for name, array in found.items():
+        _check_input(graph, name, array, f"calibration batch {index}: input '{name}'")
     return found
+
+
+def _check_input(graph: Graph, name: str, array: Array, what: str) -> None:
+    declared = graph.values[name].shape
+    symbols = graph.dynamic.get(name, (None,) * len(declared))
+    free = [axis == 0 or symbol is not None for axis, symbol in enumerate(symbols)]
+    fits = array.ndim == len(declared) and all(
+        have == want or (any_size and have > 0)
+        for have, want, any_size in zip(array.shape, declared, free, strict=True)
+    )
+    if not fits:
+        raise ShapeError(
+            f"{what} has shape {array.shape}, which does not fit {declared} (the batch in front "
+            "may vary); calibration yields whole batches, e.g. a list of arrays"
+        )
+    dtype = np.dtype(DTYPES[graph.values[name].dtype])
+    if array.dtype != dtype:
+        raise InvalidArgumentError(
+            f"{what} has dtype {array.dtype}, expected {dtype}: use array.astype(np.{dtype})"
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise QuantizationError(f"{what} contains NaN or infinity; remove them from the data")
+
+
+def _iterator(calibration: Iterable[Batch]) -> Iterator[Batch]:
+    try:
+        if isinstance(calibration, Mapping):  # its names, not batches, would come out
+            raise TypeError
+        return iter(calibration)
+    except TypeError:
+        raise InvalidArgumentError(
+            f"calibration is a {type(calibration).__name__}; pass a list or generator of batches"
+        ) from None
 
 
 def _calibrate(
     graph: Graph, values: Collection[str], calibration: Iterable[Batch], progress: Progress | None
 ) -> dict[str, Histogram]:
     """Histograms of `values` over all batches; a batch may have its own batch size."""
+    batches = _iterator(calibration)
     histograms = {name: Histogram(name) for name in values}
 
     def visit(name: str, array: Array) -> None:
@@ -60,7 +97,7 @@ def _calibrate(
 
     count = 0
     sized: dict[tuple[tuple[int, ...], ...], Graph] = {}
-    for batch in calibration:
+    for batch in batches:
         arrays = _named(graph, batch, count)
         shapes = tuple(arrays[name].shape for name in graph.inputs)
         if shapes not in sized:
@@ -99,12 +136,25 @@ def _parameters(
     return found
 
 
+def _excluded(graph: Graph, exclude: Iterable[str]) -> frozenset[str]:
+    """The nodes to leave alone, each known to the graph."""
+    if isinstance(exclude, str):
+        raise InvalidArgumentError(f"exclude='{exclude}': pass a list of node names")
+    wanted = frozenset(exclude)
+    unknown = sorted(wanted - {node.name for node in graph.nodes})
+    if unknown:
+        raise InvalidArgumentError(
+            f"exclude names unknown nodes {unknown}; `octavo inspect` lists the model's nodes"
+        )
+    return wanted
+
+
 def quantize_graph(
     graph: Graph,
     calibration: Iterable[Batch],
     *,
     ranges: str = "mse",
-    exclude: Collection[str] = (),
+    exclude: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> Graph:
     """Float graph to QDQ graph: u8 activations per tensor, s8 weights per channel, s32 bias.
@@ -123,10 +173,8 @@ def quantize_graph(
             f"model '{graph.name}' is quantized already; quantize the float model it came from"
         )
     floating = run_model_pipeline(graph)
-    unknown = [name for name in exclude if name not in {node.name for node in floating.nodes}]
-    if unknown:
-        raise InvalidArgumentError(f"exclude names unknown nodes {unknown}")
-    nodes = quantized_nodes(floating, exclude)
+    kept = _excluded(floating, exclude)
+    nodes = quantized_nodes(floating, kept)
     values = quantized_values(floating, nodes)
     histograms = _calibrate(floating, values, calibration, progress)
     groups = sharing_groups(floating, nodes, values)

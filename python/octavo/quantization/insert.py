@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.ir import Affine, Graph, Node, Value, constant, prune, verify
+from octavo.ir import Affine, Graph, Node, Value, constant, free_name, prune, verify
 from octavo.quant import multiplier, quantize
 from octavo.quantization.ranges import weight_scales
 
@@ -34,16 +34,27 @@ class _Inserter:
         self.method = method
         self.values: dict[str, Value] = dict(graph.values)
         self.nodes: list[Node] = []
+        self._node_names = {node.name for node in graph.nodes}
         self.renamed: dict[str, str] = {}  # value -> what its readers read from now on
+
+    def fresh(self, name: str) -> str:
+        """A value name that the model does not have, `name` itself where possible."""
+        return free_name(name, self.values)
+
+    def convert(self, op: str, title: str, source: str, result: str) -> None:
+        """Adds the QuantizeLinear or DequantizeLinear source -> result."""
+        title = free_name(title, self._node_names)
+        self._node_names.add(title)
+        self.nodes.append(Node(title, op, (source,), (result,)))
 
     def pair(self, name: str, source: str, result: str) -> None:
         """source -> QuantizeLinear -> DequantizeLinear -> result."""
         value = self.graph.values[name]
-        stored = f"{name}/q"
-        self.values[stored] = Value(stored, "u8", value.shape, self.parameters[name])
-        self.nodes.append(Node(f"{name}/quantize", "QuantizeLinear", (source,), (stored,)))
         self.values[result] = replace(value, name=result, data=None)
-        self.nodes.append(Node(f"{name}/dequantize", "DequantizeLinear", (stored,), (result,)))
+        stored = self.fresh(f"{name}/q")
+        self.values[stored] = Value(stored, "u8", value.shape, self.parameters[name])
+        self.convert("QuantizeLinear", f"{name}/quantize", source, stored)
+        self.convert("DequantizeLinear", f"{name}/dequantize", stored, result)
 
     def constant_operand(self, name: str) -> None:
         """A constant activation operand (of Add, Mul, Concat): stored in 8 bits."""
@@ -51,17 +62,21 @@ class _Inserter:
         assert value.data is not None
         affine = self.parameters[name]
         data = quantize(value.data, affine.scale, affine.zero_point, "u8")
-        self._dequantized(name, constant(f"{name}/q", data, affine))
+        self.renamed[name] = self.stored(name, data, affine)
 
-    def _dequantized(self, name: str, stored: Value) -> None:
+    def stored(self, name: str, data: Array, affine: Affine) -> str:
+        """A quantized constant behind DequantizeLinear; the name of the result."""
+        stored = constant(self.fresh(f"{name}/q"), data, affine)
         self.values[stored.name] = stored
-        result = f"{name}/dq"
+        result = self.fresh(f"{name}/dq")
         self.values[result] = Value(result, "f32", stored.shape)
-        self.nodes.append(Node(f"{name}/dequantize", "DequantizeLinear", (stored.name,), (result,)))
-        self.renamed[name] = result
+        self.convert("DequantizeLinear", f"{name}/dequantize", stored.name, result)
+        return result
 
-    def weights(self, node: Node) -> None:
-        """Weights per channel in s8, bias in s32 with scale s_x * s_w[c]."""
+    def layer(self, node: Node) -> tuple[str, ...]:
+        """The inputs of a Conv or Linear: weights per channel in s8, bias in s32 with scale
+        s_x * s_w[c]. Each layer has its own, even of a constant that others read, too: scales
+        depend on the bias, and ONNX Runtime 1.31 refuses two layers on one DequantizeLinear."""
         weight, bias = self.graph.values[node.inputs[1]], None
         assert weight.data is not None
         scales = weight_scales(weight.data, self.method)
@@ -71,25 +86,18 @@ class _Inserter:
             assert bias.data is not None
             scales = _fit_bias(scales, bias.data, in_scale)
         zeros = np.zeros(scales.shape, np.int32)
-        if weight.name not in self.renamed:
-            column = scales.reshape(-1, *([1] * (weight.data.ndim - 1)))
-            data = np.clip(np.rint(weight.data / column), -127, 127).astype(np.int8)
-            stored = constant(f"{weight.name}/q", data, Affine(scales, zeros, 0))
-            self._dequantized(weight.name, stored)
-        else:  # weights shared by two nodes keep the first node's scales
-            scales = self.values[f"{weight.name}/q"].affine.scale
+        column = scales.reshape(-1, *([1] * (weight.data.ndim - 1)))
+        data = np.clip(np.rint(weight.data / column), -127, 127).astype(np.int8)
+        inputs = [
+            self.renamed.get(node.inputs[0], node.inputs[0]),
+            self.stored(weight.name, data, Affine(scales, zeros, 0)),
+        ]
         if bias is not None and bias.data is not None:
             bias_scale = multiplier(in_scale, scales, 1.0)
             exact = np.rint(bias.data.astype(np.float64) / bias_scale.astype(np.float64))
             data = np.clip(exact, -(2**31) + 1, 2**31 - 1).astype(np.int32)
-            own = f"{bias.name}/{node.name}"  # a bias depends on its node's input scale
-            self._dequantized(own, constant(f"{own}/q", data, Affine(bias_scale, zeros, 0)))
-
-    def rewire(self, node: Node) -> Node:
-        inputs = [self.renamed.get(name, name) for name in node.inputs]
-        if node.op in ("Conv", "Linear") and len(node.inputs) > 2:
-            inputs[2] = self.renamed.get(f"{node.inputs[2]}/{node.name}", inputs[2])
-        return replace(node, inputs=tuple(inputs))
+            inputs.append(self.stored(bias.name, data, Affine(bias_scale, zeros, 0)))
+        return tuple(inputs)
 
     def run(self, chosen: set[str]) -> Graph:
         for name in self.parameters:
@@ -97,26 +105,28 @@ class _Inserter:
             if value.data is not None:
                 self.constant_operand(name)
             elif name in self.graph.inputs:
-                self.pair(name, name, f"{name}/dq")
-                self.renamed[name] = f"{name}/dq"
+                self.renamed[name] = self.fresh(f"{name}/dq")
+                self.pair(name, name, self.renamed[name])
         for node in self.graph.nodes:
             if node.name in chosen and node.op in ("Conv", "Linear"):
-                self.weights(node)
+                inputs = self.layer(node)
+            else:
+                inputs = tuple(self.renamed.get(name, name) for name in node.inputs)
             outputs = []
             pending = []
             for name in node.outputs:
                 if name not in self.parameters:
                     outputs.append(name)
                 elif name in self.graph.outputs:  # the model's output keeps its name
-                    raw = f"{name}/raw"
+                    raw = self.fresh(f"{name}/raw")
                     self.values[raw] = replace(self.graph.values[name], name=raw)
                     outputs.append(raw)
                     pending.append((name, raw, name))
                 else:
                     outputs.append(name)
-                    pending.append((name, name, f"{name}/dq"))
-                    self.renamed[name] = f"{name}/dq"
-            self.nodes.append(replace(self.rewire(node), outputs=tuple(outputs)))
+                    self.renamed[name] = self.fresh(f"{name}/dq")
+                    pending.append((name, name, self.renamed[name]))
+            self.nodes.append(replace(node, inputs=inputs, outputs=tuple(outputs)))
             for name, source, result in pending:
                 self.pair(name, source, result)
         return self.graph.with_(nodes=tuple(self.nodes), values=self.values)

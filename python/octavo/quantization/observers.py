@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ __all__ = ["Histogram"]
 
 Array = NDArray[Any]
 _HALF = 4096  # bins on each side of zero
+_MIN_RANGE = 2.0**-113  # a bin's inverse width, 4096 / R, is still a float32 number
 
 
 class Histogram:
@@ -54,7 +56,7 @@ class Histogram:
         if magnitude == 0.0 or magnitude < self._range:
             return
         if self._range == 0.0:
-            self._range = float(2.0 ** np.ceil(np.log2(magnitude) + 1e-6))
+            self._range = max(2.0 ** math.frexp(magnitude)[1], _MIN_RANGE)
             return
         while magnitude >= self._range:
             merged = self._counts.reshape(-1, 2).sum(axis=1)
