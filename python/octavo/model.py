@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import operator
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ __all__ = ["Model", "load", "quantize"]
 
 Array = NDArray[Any]
 Source = str | os.PathLike[str]
+InputShapes = Mapping[str, tuple[int, ...]]
 
 
 class Model:
@@ -113,7 +115,7 @@ class Model:
         *,
         threads: int = 1,
         isa: str | None = None,
-        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        shapes: InputShapes | None = None,
         strict: bool = False,
         keep_all: bool = False,
     ) -> Session:
@@ -151,8 +153,10 @@ class Model:
                 + "\n".join(lines)
             )
 
-    def _resolve(self, shapes: Mapping[str, tuple[int, ...]] | None) -> Shapes:
-        wanted = dict(shapes or {})
+    def _resolve(self, shapes: InputShapes | None) -> Shapes:
+        if shapes is not None and not isinstance(shapes, Mapping):
+            raise InvalidArgumentError(f"shapes={shapes!r}: pass a dict of input name -> shape")
+        wanted = {name: _dims(name, shape) for name, shape in (shapes or {}).items()}
         unknown = [name for name in wanted if name not in self.source.inputs]
         if unknown:
             raise InvalidArgumentError(
@@ -161,14 +165,19 @@ class Model:
         for info in self.inputs:
             if info.name in wanted and not info.takes(wanted[info.name]):
                 raise ShapeError(
-                    f"input '{info.name}' has shape {tuple(wanted[info.name])}; the model takes "
+                    f"input '{info.name}' has shape {wanted[info.name]}; the model takes "
                     f"{info} (a name stands for any size > 0)"
                 )
         return tuple(
-            tuple(wanted.get(name, self.source.values[name].shape)) for name in self.source.inputs
+            wanted.get(name, self.source.values[name].shape) for name in self.source.inputs
         )
 
-    def graph_for(self, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+    def _sized(self, shapes: InputShapes) -> Graph:
+        """The graph as imported, for other input shapes."""
+        named = dict(zip(self.source.inputs, self._resolve(shapes), strict=True))
+        return infer_graph(self.source, named)
+
+    def graph_for(self, shapes: InputShapes | None = None) -> Graph:
         """The optimized graph for some input shapes; see `compile`."""
         return self._optimized(self._resolve(shapes))
 
@@ -205,6 +214,16 @@ class Model:
         return f"<octavo.Model '{self.name}' ({inputs}), {len(self.outputs)} outputs>"
 
 
+def _dims(name: str, shape: Sequence[int]) -> tuple[int, ...]:
+    """A caller's shape as a tuple. Raises InvalidArgumentError unless it is whole numbers."""
+    try:
+        return tuple(operator.index(dim) for dim in shape)
+    except TypeError:
+        raise InvalidArgumentError(
+            f"shape {shape!r} of input '{name}': pass a tuple of whole numbers"
+        ) from None
+
+
 class _LazyReasons(Mapping[str, str]):
     """`Model.float_reasons`, computed only when somebody asks: loading a plan needs no graph."""
 
@@ -221,25 +240,28 @@ class _LazyReasons(Mapping[str, str]):
         return len(self._model.float_reasons)
 
 
-def load(path: Source, *, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Model:
+def load(path: Source, *, shapes: InputShapes | None = None) -> Model:
     """Reads a model by its file name's ending: `.onnx` (float, QDQ, QOperator; needs the extra
     `octavo[onnx]`) or `.octavo`.
 
     `shapes` binds symbolic input dimensions to other sizes than 1.
 
-    Raises InvalidArgumentError (missing file, unknown ending), FormatError, UnsupportedError,
-    GraphError, QuantizationError, LimitError, MissingExtraError.
+    Raises InvalidArgumentError (missing file, unknown ending, shapes that are no whole numbers),
+    FormatError, UnsupportedError, GraphError, QuantizationError, ShapeError, LimitError,
+    MissingExtraError.
     """
     location = Path(path)
     if not location.is_file():
         raise InvalidArgumentError(f"no such file: '{location}'")
     ending = location.suffix.lower()
-    if ending == ".octavo":
-        return _load_octavo(location)
-    if ending == ".onnx":
-        from octavo.importers.onnx import load_onnx
-
-        return Model(load_onnx(location, shapes), path=str(location))
+    reader = {".octavo": _load_octavo, ".onnx": _load_onnx}.get(ending)
+    if reader is not None:
+        try:
+            return reader(location, shapes)
+        except FormatError as error:
+            if str(location) in str(error):
+                raise
+            raise FormatError(f"'{location}': {error}") from error
     if ending == ".tflite":
         raise UnsupportedError(f"'{location}': TFLite files are not read yet; convert to ONNX QDQ")
     raise InvalidArgumentError(f"'{location}': unknown ending '{ending}'; known: .onnx, .octavo")
@@ -253,12 +275,18 @@ def _section(plan: Plan, name: str) -> memoryview:
     return memoryview(payload)
 
 
-def _load_octavo(location: Path) -> Model:
+def _load_onnx(location: Path, shapes: InputShapes | None) -> Model:
+    from octavo.importers.onnx import load_onnx
+
+    return Model(load_onnx(location, shapes), path=str(location))
+
+
+def _load_octavo(location: Path, shapes: InputShapes | None) -> Model:
     plan = Plan.open(str(location))
     model = Model(plan, path=str(location))
     _section(plan, "graph")
     _ = model.inputs  # a file without a readable card is refused here, not at the first use
-    return model
+    return model if shapes is None else Model(model._sized(shapes), path=str(location))
 
 
 def quantize(

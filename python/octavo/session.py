@@ -114,6 +114,7 @@ class Session:
         self._plan = plan
         self._shapes: Shapes = tuple(tuple(t["shape"]) for t in plan.inputs)
         self._cores: dict[Shapes, tuple[Any, Any]] = {self._shapes: (plan, self._core)}
+        self._last = self._core  # what `read_tensor` reads
 
     @property
     def arena_bytes(self) -> int:
@@ -154,6 +155,7 @@ class Session:
         else:
             results = self._named(out, self.outputs, "output")
         core.run(arrays, results)
+        self._last = core
         return {info.name: array for info, array in zip(self.outputs, results, strict=True)}
 
     def bind(
@@ -175,7 +177,10 @@ class Session:
         )
 
     def kernels(self) -> list[KernelInfo]:
-        """What runs where, in the order of the steps."""
+        """What runs where, in the order of the steps, for the shapes compiled for."""
+        return self._kernels(self._core)
+
+    def _kernels(self, core: Any) -> list[KernelInfo]:
         return [
             KernelInfo(
                 step=entry["step"],
@@ -188,7 +193,7 @@ class Session:
                 threads=entry["threads"],
                 reason=self._reason(entry),
             )
-            for entry in self._core.kernels()
+            for entry in core.kernels()
         ]
 
     def _reason(self, entry: Mapping[str, Any]) -> str | None:
@@ -201,7 +206,7 @@ class Session:
         results = [np.empty(t["shape"], DTYPES[t["dtype"]]) for t in plan.outputs]
         timed = core.profile(arrays, results, repeats)
         rows = []
-        for kernel, (fastest, median) in zip(self.kernels(), timed, strict=True):
+        for kernel, (fastest, median) in zip(self._kernels(core), timed, strict=True):
             rate = kernel.macs / fastest if kernel.macs and fastest else None
             share = None
             if rate is not None and kernel.precision == "int8":
@@ -212,7 +217,7 @@ class Session:
     def read_tensor(self, name: str) -> Array:
         """A tensor of the arena after the last run, as the plan stores it (s8 values as u8, +128).
         Only meaningful for a session compiled with `keep_all=True`."""
-        return np.asarray(self._core.read_tensor(name))
+        return np.asarray(self._last.read_tensor(name))
 
     def _named(
         self, arrays: Mapping[str, Array] | Array, infos: Sequence[TensorInfo], role: str

@@ -16,6 +16,7 @@ from octavo.errors import (
     FormatError,
     InvalidArgumentError,
     IsaError,
+    LimitError,
     OctavoError,
     ShapeError,
     UnsupportedError,
@@ -71,7 +72,7 @@ BAD_INPUTS: dict[str, tuple[Callable[[], Any], type[OctavoError], str]] = {
         InvalidArgumentError,
         "nope",
     ),
-    "no input": (lambda: {}, InvalidArgumentError, "missing"),
+    "no input": (dict, InvalidArgumentError, "missing"),
 }
 
 
@@ -120,7 +121,7 @@ def test_a_mapped_file_is_a_plain_array(session: octavo.Session, tmp_path: Path)
 def test_read_only_out_is_refused(session: octavo.Session) -> None:
     out = next(iter(session.run(digits()).values())).copy()
     out.setflags(write=False)
-    with pytest.raises(InvalidArgumentError, match="read-only|writ"):
+    with pytest.raises(InvalidArgumentError, match=r"read-only|writ"):
         session.run(digits(), out=out)
 
 
@@ -212,3 +213,29 @@ def test_every_error_class_is_an_octavo_error() -> None:
         if isinstance(item, type):
             assert issubclass(item, octavo.OctavoError) and issubclass(item, ValueError)
             assert item.__doc__
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [{"x": 5}, {"x": (2.0, 1, 8, 8)}, {"x": ("N", 1, 8, 8)}, {"x": None}, [(1, 1, 8, 8)], "x"],
+    ids=str,
+)
+def test_shapes_are_tuples_of_whole_numbers(model: octavo.Model, shapes: Any) -> None:
+    name = model.inputs[0].name
+    renamed = {name: next(iter(shapes.values()))} if isinstance(shapes, dict) else shapes
+    with pytest.raises(InvalidArgumentError, match="shape"):
+        model.compile(shapes=renamed)
+    with pytest.raises(InvalidArgumentError, match="shape"):
+        octavo.load(DEMO / "digits_int8.octavo", shapes=renamed)
+
+
+def test_dimensions_beyond_the_format_are_refused(model: octavo.Model) -> None:
+    with pytest.raises(LimitError, match="2,147,483,647"):
+        model.compile(shapes={model.inputs[0].name: (2**31, 1, 8, 8)})
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "cut.octavo"
+    path.write_bytes((DEMO / "digits_int8.octavo").read_bytes()[:-1])
+    with pytest.raises(FormatError, match=r"cut\.octavo"):
+        octavo.load(path)

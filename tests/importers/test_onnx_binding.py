@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from octavo.errors import ShapeError
+from octavo.errors import InvalidArgumentError, ShapeError
 from octavo.importers.onnx import load_onnx
 from octavo.ops import infer_graph
 from octavo.reference import run_float
@@ -129,3 +129,9 @@ def test_model_output_that_is_an_alias_keeps_its_name(model):
     assert graph.outputs == ("y", "r")
     graph = run_pipeline(load_onnx(model(nodes, {"x": [2, 3]}, ["y"])))
     assert [item.op for item in graph.nodes] == ["Clip"]
+
+
+@pytest.mark.parametrize("shapes", [5, "N34", (2.5, 3, 4), {"N": 2.5}, (None, 3, 4)])
+def test_only_whole_numbers(shapes, model):
+    with pytest.raises(InvalidArgumentError, match=r"'x'.*whole number"):
+        load_onnx(flatten_by_shape(model), {"x": shapes})

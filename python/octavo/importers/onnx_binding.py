@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
+from typing import SupportsIndex
 
-from octavo.errors import ShapeError
+from octavo.errors import InvalidArgumentError, ShapeError
 from octavo.importers.onnx_proto import InputSpec
 from octavo.ir import Shape
 
@@ -16,9 +18,12 @@ InputShape = Sequence[int] | Mapping[str, int]
 def bind(specs: Sequence[InputSpec], shapes: Mapping[str, InputShape]) -> dict[str, int]:
     """Symbol -> number, 1 where the caller says nothing.
 
-    Raises ShapeError for an unknown input or symbol, a wrong rank, a number that contradicts the
-    model or another input, or a dimension below 1.
+    Raises InvalidArgumentError for what is no shape at all, ShapeError for an unknown input or
+    symbol, a wrong rank, a number that contradicts the model or another input, or a dimension
+    below 1.
     """
+    if not isinstance(shapes, Mapping):
+        raise InvalidArgumentError(f"shapes={shapes!r}: pass a dict of input name -> shape")
     known = {spec.name: spec for spec in specs}
     for name in shapes:
         if name not in known:
@@ -51,8 +56,13 @@ def _pairs(spec: InputSpec, given: InputShape) -> list[tuple[str, int]]:
         for symbol in given:
             if symbol not in dims:
                 raise ShapeError(f"input '{spec.name}' has no dimension '{symbol}': {dims}")
-        return [(symbol, int(number)) for symbol, number in given.items()]
-    numbers = [int(number) for number in given]
+        return [(symbol, _whole(spec, number)) for symbol, number in given.items()]
+    try:
+        numbers = [_whole(spec, number) for number in given]
+    except TypeError:
+        raise InvalidArgumentError(
+            f"input '{spec.name}': shape {given!r} is not a tuple of whole numbers"
+        ) from None
     if dims is None:
         return [(unknown_symbol(spec.name, axis), number) for axis, number in enumerate(numbers)]
     if len(numbers) != len(dims):
@@ -64,6 +74,14 @@ def _pairs(spec: InputSpec, given: InputShape) -> list[tuple[str, int]]:
         elif dim != number:
             raise ShapeError(f"input '{spec.name}': shape {tuple(numbers)} for declared {dims}")
     return pairs
+
+
+def _whole(spec: InputSpec, number: object) -> int:
+    if not isinstance(number, SupportsIndex):
+        raise InvalidArgumentError(
+            f"input '{spec.name}': {number!r} in shapes is not a whole number"
+        )
+    return operator.index(number)
 
 
 def unknown_symbol(name: str, axis: int) -> str:

@@ -23,6 +23,8 @@ VERSION = 1
 DTYPE_CODES = {"f32": 1, "u8": 2, "s8": 3, "s16": 4, "s32": 5, "s64": 6, "u32": 7, "bool": 8}
 MAX_RANK = 8
 MAX_COUNT = 65_536
+MAX_DIM = 2**31 - 1
+MAX_HALO = 2**16 - 1
 _HEADER = struct.Struct("<10IQQ8x")
 _TENSOR = struct.Struct("<BBBBIQ8i8q4Hfi")
 _STEP = struct.Struct("<14I")
@@ -115,6 +117,11 @@ def assign_offsets(lowered: Lowered, keep_all: bool) -> Placement:
 def _tensor_record(ref: TensorRef, strings: _Strings) -> bytes:
     if len(ref.dims) > MAX_RANK:
         raise LimitError(f"tensor '{ref.name}': rank {len(ref.dims)} is above {MAX_RANK}")
+    if max((*ref.dims, 0)) > MAX_DIM or max(ref.halo) > MAX_HALO:
+        raise LimitError(
+            f"tensor '{ref.name}': dims {ref.dims} and padding {ref.halo} are above the file's "
+            f"limits of {MAX_DIM:,} and {MAX_HALO:,}"
+        )
     pad = MAX_RANK - len(ref.dims)
     dims = (*ref.dims, *([1] * pad))
     strides = (*ref.strides, *([0] * pad))
