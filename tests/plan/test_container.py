@@ -17,7 +17,11 @@ from octavo.plan.container import Section, pack_container
 
 
 def test_layout_follows_the_specification() -> None:
-    sections = [Section("plan", b"x" * 100, True), Section("constants", b"y" * 64, True), Section("graph", b"z")]
+    sections = [
+        Section("plan", b"x" * 100, True),
+        Section("constants", b"y" * 64, True),
+        Section("graph", b"z"),
+    ]
     data = pack_container(sections)
     magic, version, count, size, crc = struct.unpack_from("<8sIIQI", data)
     assert (magic, version, count, size) == (b"OCTAVO\x1a\n", 1, 3, len(data))
