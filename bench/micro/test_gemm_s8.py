@@ -2,7 +2,7 @@
 """gemm_s8 per kernel and layer: pytest bench/micro/test_gemm_s8.py --benchmark-columns=min,median
 
 Prints GMAC/s, the share of the peak that register-only loops of the same ISA reach in this run, and
-the share of steps that AVX2 widens because a pair of weights could saturate vpmaddubsw.
+the share of steps that AVX2 flips because their products could saturate vpmaddubsw.
 """
 
 from functools import cache
@@ -105,8 +105,8 @@ def test_gemm_s8(row: Row, layer: Layer, benchmark: BenchmarkFixture) -> None:
         return
     # The fixture's times include building the row pointers from the arrays; this one does not.
     seconds = gemm.time(a, a_rows, c, c_rows, 3 if row["isa"] == "scalar" else 30)
-    rate, wide = layer.macs / seconds * 1e-9, gemm.wide_steps / gemm.steps
+    rate, flipped = layer.macs / seconds * 1e-9, gemm.flipped_steps / gemm.steps
     share = rate / peak(row["isa"])
-    benchmark.extra_info.update(gmacs=rate, peak_share=share, wide_steps=wide)
+    benchmark.extra_info.update(gmacs=rate, peak_share=share, flipped_steps=flipped)
     where = f"{row['name']:<28} {next(k for k, v in LAYERS.items() if v == layer):<22}"
-    print(f"\n{where} {rate:7.2f} GMAC/s {share:5.0%} of peak, {wide:4.0%} wide")
+    print(f"\n{where} {rate:7.2f} GMAC/s {share:5.0%} of peak, {flipped:4.0%} flipped")

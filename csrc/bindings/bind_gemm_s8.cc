@@ -111,7 +111,7 @@ class GemmS8 {
   }
 
   int64_t steps() const { return packed_.steps; }
-  int64_t wide_steps() const { return packed_.wide_steps; }
+  int64_t flipped_steps() const { return packed_.flipped_steps; }
 
  private:
   GemmS8Args make_args(const py::buffer& a, const Array<int64_t>& a_row_offsets,
@@ -183,8 +183,8 @@ void bind_gemm_s8(py::module_& m) {
       .def("time", &GemmS8::time, py::arg("a"), py::arg("a_row_offsets"), py::arg("c"),
            py::arg("c_row_offsets"), py::arg("repeats"), "Seconds of the fastest call.")
       .def_property_readonly("steps", &GemmS8::steps, "Dword steps of all N-blocks.")
-      .def_property_readonly("wide_steps", &GemmS8::wide_steps,
-                             "Those that run as vpmaddwd because a pair could saturate.");
+      .def_property_readonly("flipped_steps", &GemmS8::flipped_steps,
+                             "Those that take A as the signed operand of vpmaddubsw.");
   m.def("gemm_s8_rows", &rows, "Every kernel: name, isa, mr, nr, path, supported.");
   m.def("gemm_s8_select", &select_name, py::arg("isa"), py::arg("m"), py::arg("n"), py::arg("k"),
         "The kernel that a layer gets when restricted to `isa`.");

@@ -94,14 +94,14 @@ class GemmS8:
         Seconds of the fastest call.
         """
     @property
+    def flipped_steps(self) -> int:
+        """
+        Those that take A as the signed operand of vpmaddubsw.
+        """
+    @property
     def steps(self) -> int:
         """
         Dword steps of all N-blocks.
-        """
-    @property
-    def wide_steps(self) -> int:
-        """
-        Those that run as vpmaddwd because a pair could saturate.
         """
 
 class SectionView:

@@ -262,26 +262,48 @@ def test_any_shape(data):
     check(row, layer, a, np.arange(m) * stride, gap=data.draw(st.integers(0, 9), "gap"))
 
 
-@pytest.mark.parametrize("limit", [63, 127, 170])
+@pytest.mark.parametrize("limit", [30, 63, 127, 170])
 def test_packed_steps(row, rng, limit):
-    """One step per dword; maddubs widens exactly those in which some pair could saturate."""
+    """One step per dword, one more where the weights do not fit; maddubs flips what it must."""
     n, segments, length = row["nr"] + 5, 2, 442
     layer = random_layer(rng, n, segments, length, limit=limit)
     padded = np.zeros((n, segments, 444), np.int64)
     padded[:, :, :length] = layer.weights
     k4 = padded.reshape(n, -1, 4)
-    wide = (np.abs(k4.reshape(n, -1, 2, 2).sum(-1)) > 128).any(-1)
-    wide |= ((k4 < -128) | (k4 > 127)).any(-1)
-    rounds = np.maximum(np.where(k4 > 0, -(-k4 // 127), -(k4 // 128)).max(-1), 1)
+    pairs = k4.reshape(n, -1, 2, 2)
     blocks = [slice(j, j + row["nr"]) for j in range(0, n, row["nr"])]
     built = layer.build(row)
     if row["path"] == "maddubs":
-        assert built.steps == len(blocks) * k4.shape[1]
-        assert built.wide_steps == sum(wide[b].any(0).sum() for b in blocks)
-        assert (built.wide_steps > 0) == (limit > 63)
+        split = (np.abs(pairs).sum(-1) > 256).any(-1)
+        one_sign = np.maximum(pairs.clip(0).sum(-1), -pairs.clip(None, 0).sum(-1))
+        must_flip = (one_sign > 127).any(-1)
+        assert built.steps == sum(k4.shape[1] + split[b].any(0).sum() for b in blocks)
+        assert built.flipped_steps >= sum(must_flip[b].any(0).sum() for b in blocks)
+        assert (built.flipped_steps == 0) == (limit == 30)  # 4 * 31 <= 127: any two steps pair
     else:
+        rounds = np.maximum(np.where(k4 > 0, -(-k4 // 127), -(k4 // 128)).max(-1), 1)
         assert built.steps == sum(rounds[b].max(0).sum() for b in blocks)
-        assert built.wide_steps == 0
+        assert built.flipped_steps == 0
+
+
+@pytest.mark.parametrize("k", [4, 8, 12, 20, 52])
+def test_pairs_at_the_limits(row, rng, k):
+    """Two steps that share an int16 sum, up to and one beyond what their lanes can hold."""
+    n, m = row["nr"] + 1, row["mr"] + 1
+    a_rows = np.arange(m) * k
+    for quad in (
+        [64, 0, 63, 0], [64, 0, 64, 0], [-64, -64, 1, 0], [128, 0, 0, -128], [127, 1, -128, -128],
+        [128, 128, 1, 0], [129, 127, 0, 1], [200, 56, 3, 0], [-255, -1, 0, -1], [-255, -2, 255, 2],
+    ):  # fmt: skip
+        weights = np.resize(np.array(quad, np.int16), (n, 1, k))
+        weights[1::2] *= -1
+        weights[2::3] = np.roll(weights[2::3], 2, axis=2)
+        for fill in (0, 255):
+            a = random_bytes(rng, m * k)
+            a[: 2 * k] = fill
+            sums = Layer(weights).sums(a, a_rows)
+            for i in range(m):
+                check(row, Layer(weights, 128 - sums[i]), a, a_rows)
 
 
 def test_selection_stays_within_the_cap():

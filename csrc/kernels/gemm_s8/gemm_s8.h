@@ -20,15 +20,16 @@ namespace octavo {
 
 // One N-block: nr output channels. The order of steps is free: sums modulo 2^32 have no order.
 struct GemmS8Block {
-  const int8_t* weights;        // [step_count][nr][4] s8, 64-byte aligned
-  const int32_t* step_offset;   // [step_count] byte offset of a step's dword from the row pointer
-  const int16_t* wide_weights;  // [wide_count][2][nr][2] s16: k0,k2 then k1,k3; 64-byte aligned
-  const int32_t* wide_offset;   // [wide_count]
-  const int32_t* bias;          // [nr] with the zero-point correction, in the kernel's column order
-  const float* scale;           // [nr] requantize multipliers, in the kernel's column order
-  int32_t step_count;
-  int32_t wide_count;  // 0 unless the kernel's path is kMaddubs
-  int32_t n;           // valid columns, 1..nr; only the last block of a group has n < nr
+  const int8_t* weights;           // [step_count][nr][4] s8, 64-byte aligned
+  const int32_t* step_offset;      // [step_count] byte offset of a step's dword from the row pointer
+  const uint8_t* flipped_weights;  // [flipped_count][2][nr][4]: |w|, then masks; 64-byte aligned
+  const int32_t* flipped_offset;   // [flipped_count]
+  const int32_t* bias;             // [nr] with all corrections, in the kernel's column order
+  const float* scale;              // [nr] requantize multipliers, in the kernel's column order
+  int32_t step_count;              // even if the path is kMaddubs
+  int32_t flipped_count;           // 0 unless the path is kMaddubs
+  int32_t flipped_pairs;           // flipped steps (2i, 2i + 1) are pairs for i < flipped_pairs
+  int32_t n;  // valid columns, 1..nr; only the last block of a group has n < nr
 };
 
 struct GemmS8Args {
@@ -51,8 +52,11 @@ using GemmS8Fn = void (*)(const GemmS8Args& args);
 enum class GemmS8Path : uint8_t {
   // vpdpbusd, scalar: any s8 weights. A step whose weights leave s8 is repeated with the rest.
   kDot,
-  // vpmaddubsw saturates at int16. A step is s8 if no adjacent pair of any column can reach that
-  // (|w0 + w1| <= 128: 255 * 128 = 32640 < 2^15); any other step is wide, vpmaddwd on s16.
+  // vpmaddubsw saturates at int16, so pack proves that no lane can get there. The s8 steps come in
+  // pairs whose products may even be added as int16 before vpmaddwd widens them. All others are
+  // flipped: |w| is the unsigned operand and A ^ mask the signed one, mask 0x80 (A - 128) where
+  // w >= 0 and 0x7f (127 - A) where w < 0. That halves the largest product and cancels nothing;
+  // the bias takes back 128 * w or 127 * w. Flipped steps are paired too where that is safe.
   kMaddubs,
 };
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/gemm_s8/pair.h"
+
 namespace octavo {
 namespace {
 
@@ -12,18 +14,21 @@ struct Step {
   int32_t offset;  // bytes from the row pointer
   int32_t k;       // first weight of the step in a column
   int16_t length;  // 1..4
-  int16_t round;   // kDot repeats a step whose weights leave s8: 0 first, then the rest
+  // A step whose weights do not fit is repeated: round 0 first, then the rest.
+  int8_t round = 0;
+  int8_t rounds = 1;
 };
 
 // A block's steps in storage order.
 struct BlockPlan {
   std::vector<Step> s8;
-  std::vector<Step> wide;
+  std::vector<Step> flipped;
+  int32_t flipped_pairs = 0;
 };
 
 // Byte offsets into the storage; each array starts on a cache line.
 struct BlockLayout {
-  size_t weights, step_offset, wide_weights, wide_offset, bias, scale;
+  size_t weights, step_offset, flipped_weights, flipped_offset, bias, scale;
 };
 
 // Four int16 weights, w[0] lowest, as one word: packing is most of the time it takes to load a
@@ -47,35 +52,29 @@ inline uint32_t bytes_of(uint64_t k4) {
   return static_cast<uint32_t>(k4 | k4 >> 16);
 }
 
-// Any of the four outside [-128, 127].
-inline bool leaves_s8(uint64_t k4) {
-  const uint64_t even = (k4 & 0x0000ffff0000ffffu) + 0x0000008000000080u;
-  const uint64_t odd = (k4 >> 16 & 0x0000ffff0000ffffu) + 0x0000008000000080u;
-  return ((even | odd) & 0x0000ff000000ff00u) != 0;
-}
-
-// w0 + w1 or w2 + w3 outside [-128, 128]: 255 times it may leave int16. (Weights of different sign
-// that fit s8 never do.)
-inline bool pair_may_saturate(uint64_t k4) {
-  constexpr uint64_t kEven = 0x0000ffff0000ffffu;
-  const uint64_t sums = ((k4 & kEven) + (k4 >> 16 & kEven) + 0x0000008000000080u) & kEven;
-  return ((sums + 0x0000feff0000feffu) & 0x0001000000010000u) != 0;  // sum + 128 > 256
-}
-
 bool column_fits_s8(const int16_t* column, int32_t k) {
   uint16_t seen = 0;
   for (int32_t i = 0; i < k; ++i) seen |= static_cast<uint16_t>(column[i] + 128);
   return seen <= 255;
 }
 
-// s8 steps that carry w: 1 inside s8, else 2, or 3 for 255 = 127 + 127 + 1.
+// kDot: s8 steps that carry w: 1 inside s8, else 2, or 3 for 255 = 127 + 127 + 1.
 inline int rounds_of(int w) { return w > 0 ? (w + 126) / 127 : (127 - w) / 128; }
 
-// The part of w that round r carries; the parts of all rounds sum to w.
-inline int8_t part_of(int w, int round) {
-  const int rest = w > 0 ? w - 127 * round : w + 128 * round;
-  return static_cast<int8_t>(w > 0 ? std::clamp(rest, 0, 127) : std::clamp(rest, -128, 0));
+// The part of w that a step carries in its round; the parts of all rounds sum to w.
+inline int part_of(GemmS8Path path, int w, const Step& step) {
+  if (path == GemmS8Path::kMaddubs) {  // one round takes 9 bits, two at most 128 and 127
+    if (step.rounds == 1) return w;
+    const int first = std::clamp(w, -128, 128);
+    return step.round == 0 ? first : w - first;
+  }
+  const int rest = w > 0 ? w - 127 * step.round : w + 128 * step.round;
+  return w > 0 ? std::clamp(rest, 0, 127) : std::clamp(rest, -128, 0);
 }
+
+// All ones for w < 0. Signs of weights are random: a branch on them costs 5 ns per weight.
+inline int sign_bits(int w) { return w >> 31; }
+inline int negative_part(int w) { return w & sign_bits(w); }
 
 class Packer {
  public:
@@ -87,7 +86,7 @@ class Packer {
     for (int32_t s = 0; s < weights.segment_count; ++s) {
       for (int32_t i = 0; i < weights.segment_len; i += 4) {
         steps_.push_back({weights.segment_offset[s] + i, s * weights.segment_len + i,
-                          static_cast<int16_t>(std::min(weights.segment_len - i, 4)), 0});
+                          static_cast<int16_t>(std::min(weights.segment_len - i, 4))});
       }
     }
   }
@@ -110,31 +109,70 @@ class Packer {
 
   // How each step of block j is stored: the worst of its columns decides.
   BlockPlan plan_block(int j) const {
-    std::vector<uint8_t> rounds(steps_.size(), 1);  // 0: wide
+    if (kernel_.path == GemmS8Path::kMaddubs) return plan_pairs(j);
+    std::vector<uint8_t> rounds(steps_.size(), 1);
     for (int32_t c = j * kernel_.nr, end = c + columns_of(j); c < end; ++c) {
-      if (kernel_.path == GemmS8Path::kMaddubs) {
-        mark_wide(column(c), &rounds);
-      } else if (!column_fits_s8(column(c), k_)) {
-        count_rounds(column(c), &rounds);
-      }
+      if (!column_fits_s8(column(c), k_)) count_rounds(column(c), &rounds);
     }
     BlockPlan plan;
     for (size_t s = 0; s < steps_.size(); ++s) {
       Step step = steps_[s];
-      if (rounds[s] == 0) plan.wide.push_back(step);
       for (; step.round < rounds[s]; ++step.round) plan.s8.push_back(step);
     }
     return plan;
   }
 
-  void mark_wide(const int16_t* column, std::vector<uint8_t>* rounds) const {
-    const bool fits = column_fits_s8(column, k_);
-    uint8_t* round = rounds->data();
-    for (const Step& step : steps_) {
-      const uint64_t k4 = load_k4(column, step);
-      const bool wide = pair_may_saturate(k4) || (!fits && leaves_s8(k4));
-      *round++ &= static_cast<uint8_t>(!wide);
+  BlockPlan plan_pairs(int j) const {
+    std::vector<Step> steps = steps_;
+    std::vector<LaneSums> sums(steps.size());
+    constexpr size_t kChunk = 128;  // 16 KB of sums, which stay in L1 while all columns fill them
+    for (size_t s = 0; s < steps.size(); s += kChunk) {
+      const size_t end = std::min(s + kChunk, steps.size());
+      for (int c = 0; c < columns_of(j); ++c) sum_lanes(j, c, s, end, sums.data());
     }
+    for (size_t s = 0; s < steps_.size(); ++s) {
+      if (fits_flipped(sums[s])) continue;
+      steps[s].rounds = 2;
+      sums[s] = part_sums(j, steps[s]);
+      steps.push_back(steps[s]);
+      steps.back().round = 1;
+      sums.push_back(part_sums(j, steps.back()));
+    }
+    const StepPairs pairs = pair_steps(sums);
+    BlockPlan plan;
+    for (const int s : pairs.plain) plan.s8.push_back(steps[s]);
+    for (const int s : pairs.flipped) plan.flipped.push_back(steps[s]);
+    for (const int s : pairs.flipped_alone) plan.flipped.push_back(steps[s]);
+    plan.flipped_pairs = static_cast<int32_t>(pairs.flipped.size() / 2);
+    return plan;
+  }
+
+  // Two lanes of one column in steps [begin, end).
+  void sum_lanes(int j, int c, size_t begin, size_t end, LaneSums* sums) const {
+    const int16_t* w = column(j * kernel_.nr + c);
+    for (size_t s = begin; s < end; ++s) {
+      const uint64_t k4 = load_k4(w, steps_[s]);
+      for (int i = 0; i < 2; ++i) {
+        const int w0 = weight_of(k4, 2 * i), w1 = weight_of(k4, 2 * i + 1);
+        const int negative = negative_part(w0) + negative_part(w1);
+        sums[s].positive[2 * c + i] = static_cast<int16_t>(w0 + w1 - negative);
+        sums[s].negative[2 * c + i] = static_cast<int16_t>(-negative);
+      }
+    }
+  }
+
+  // All lanes of one round of a step that does not fit.
+  LaneSums part_sums(int j, const Step& step) const {
+    LaneSums sums;
+    for (int c = 0; c < columns_of(j); ++c) {
+      const uint64_t k4 = load_k4(column(j * kernel_.nr + c), step);
+      for (int i = 0; i < 4; ++i) {
+        const int w = part_of(kernel_.path, weight_of(k4, i), step);
+        sums.positive[2 * c + i / 2] += static_cast<int16_t>(w - negative_part(w));
+        sums.negative[2 * c + i / 2] -= static_cast<int16_t>(negative_part(w));
+      }
+    }
+    return sums;
   }
 
   void count_rounds(const int16_t* column, std::vector<uint8_t>* rounds) const {
@@ -160,72 +198,81 @@ class Packer {
     layout.bias = take(nr * sizeof(int32_t));
     layout.scale = take(nr * sizeof(float));
     layout.step_offset = take(plan.s8.size() * sizeof(int32_t));
-    layout.wide_offset = take(plan.wide.size() * sizeof(int32_t));
+    layout.flipped_offset = take(plan.flipped.size() * sizeof(int32_t));
     layout.weights = take(plan.s8.size() * nr * 4);
-    layout.wide_weights = take(plan.wide.size() * nr * 4 * sizeof(int16_t));
+    layout.flipped_weights = take(plan.flipped.size() * nr * 8);
     return layout;
   }
 
   void fill_block(int j, const BlockPlan& plan, const BlockLayout& layout) {
     AlignedBuffer& storage = packed_.storage;
     int32_t* step_offset = storage.as<int32_t>(layout.step_offset);
-    int32_t* wide_offset = storage.as<int32_t>(layout.wide_offset);
+    int32_t* flipped_offset = storage.as<int32_t>(layout.flipped_offset);
     for (const Step& step : plan.s8) *step_offset++ = step.offset;
-    for (const Step& step : plan.wide) *wide_offset++ = step.offset;
+    for (const Step& step : plan.flipped) *flipped_offset++ = step.offset;
     for (int p = 0; p < kernel_.nr; ++p) {
       const int32_t c = kernel_.column(p);
       if (c >= columns_of(j)) continue;  // storage is zeroed
       const int32_t channel = j * kernel_.nr + c;
       fill_s8(column(channel), plan, storage.as<int8_t>(layout.weights) + p * 4);
-      fill_wide(column(channel), plan, storage.as<int16_t>(layout.wide_weights) + p * 2);
-      storage.as<int32_t>(layout.bias)[p] = corrected_bias(channel);
+      const uint32_t flipped =
+          fill_flipped(column(channel), plan, storage.as<uint8_t>(layout.flipped_weights) + p * 4);
+      storage.as<int32_t>(layout.bias)[p] = corrected_bias(channel, flipped);
       storage.as<float>(layout.scale)[p] = weights_.multiplier[channel];
     }
     packed_.blocks.push_back(
         {storage.as<int8_t>(layout.weights), storage.as<int32_t>(layout.step_offset),
-         storage.as<int16_t>(layout.wide_weights), storage.as<int32_t>(layout.wide_offset),
+         storage.as<uint8_t>(layout.flipped_weights), storage.as<int32_t>(layout.flipped_offset),
          storage.as<int32_t>(layout.bias), storage.as<float>(layout.scale),
-         static_cast<int32_t>(plan.s8.size()), static_cast<int32_t>(plan.wide.size()),
-         columns_of(j)});
-    packed_.steps += static_cast<int64_t>(plan.s8.size() + plan.wide.size());
-    packed_.wide_steps += static_cast<int64_t>(plan.wide.size());
+         static_cast<int32_t>(plan.s8.size()), static_cast<int32_t>(plan.flipped.size()),
+         plan.flipped_pairs, columns_of(j)});
+    packed_.steps += static_cast<int64_t>(plan.s8.size() + plan.flipped.size());
+    packed_.flipped_steps += static_cast<int64_t>(plan.flipped.size());
   }
 
   // [step][nr][4], one column of it.
   void fill_s8(const int16_t* column, const BlockPlan& plan, int8_t* out) const {
-    const bool fits = column_fits_s8(column, k_);
+    // Of kMaddubs only steps that fit s8 and second rounds come here.
+    const bool fits = kernel_.path == GemmS8Path::kMaddubs || column_fits_s8(column, k_);
     for (const Step& step : plan.s8) {
       const uint64_t k4 = load_k4(column, step);
       if (fits && step.round == 0) {
         const uint32_t bytes = bytes_of(k4);
         std::memcpy(out, &bytes, sizeof bytes);
       } else {
-        for (int i = 0; i < 4; ++i) out[i] = part_of(weight_of(k4, i), step.round);
+        for (int i = 0; i < 4; ++i) {
+          out[i] = static_cast<int8_t>(part_of(kernel_.path, weight_of(k4, i), step));
+        }
       }
       out += kernel_.nr * 4;
     }
   }
 
-  // [step][2][nr][2], one column of it: k0, k2, then k1, k3.
-  void fill_wide(const int16_t* column, const BlockPlan& plan, int16_t* out) const {
-    const int odd = kernel_.nr * 2;
-    for (const Step& step : plan.wide) {
+  // [step][2][nr][4], one column of it. Returns what the flips subtract from A * w, modulo 2^32.
+  uint32_t fill_flipped(const int16_t* column, const BlockPlan& plan, uint8_t* out) const {
+    const int masks = kernel_.nr * 4;
+    uint32_t correction = 0;
+    for (const Step& step : plan.flipped) {
       const uint64_t k4 = load_k4(column, step);
-      out[0] = static_cast<int16_t>(weight_of(k4, 0));
-      out[1] = static_cast<int16_t>(weight_of(k4, 2));
-      out[odd] = static_cast<int16_t>(weight_of(k4, 1));
-      out[odd + 1] = static_cast<int16_t>(weight_of(k4, 3));
-      out += kernel_.nr * 4;
+      for (int i = 0; i < 4; ++i) {
+        const int w = part_of(kernel_.path, weight_of(k4, i), step);
+        out[i] = static_cast<uint8_t>(w - 2 * negative_part(w));  // |w|
+        out[masks + i] = static_cast<uint8_t>(0x80 ^ sign_bits(w));
+        correction += static_cast<uint32_t>(128 * w - negative_part(w));
+      }
+      out += 2 * masks;
     }
+    return correction;
   }
 
-  // bias - z_a * sum(w), modulo 2^32 like the accumulator.
-  int32_t corrected_bias(int32_t channel) const {
+  // bias - z_a * sum(w) + flipped, modulo 2^32 like the accumulator.
+  int32_t corrected_bias(int32_t channel, uint32_t flipped) const {
     const int16_t* w = column(channel);
     uint32_t sum = 0;
     for (int32_t i = 0; i < k_; ++i) sum += static_cast<uint32_t>(w[i]);
     const uint32_t correction = static_cast<uint32_t>(weights_.a_zero_point) * sum;
-    return static_cast<int32_t>(static_cast<uint32_t>(weights_.bias[channel]) - correction);
+    return static_cast<int32_t>(static_cast<uint32_t>(weights_.bias[channel]) - correction +
+                                flipped);
   }
 
   const GemmS8Kernel& kernel_;

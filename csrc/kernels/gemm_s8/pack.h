@@ -23,8 +23,8 @@ struct GemmS8Weights {
 struct PackedGemmS8 {
   AlignedBuffer storage;
   std::vector<GemmS8Block> blocks;  // point into storage, which moving keeps in place
-  int64_t steps = 0;                // dword steps of all blocks, wide ones included
-  int64_t wide_steps = 0;           // those that need vpmaddwd: about 1.25 times the cost of a step
+  int64_t steps = 0;          // dword steps of all blocks
+  int64_t flipped_steps = 0;  // those that A enters as the signed operand (kMaddubs)
 };
 
 PackedGemmS8 pack_gemm_s8(const GemmS8Kernel& kernel, const GemmS8Weights& weights);
