@@ -19,6 +19,21 @@ void check_axis(const StepView& step, const char* axis, int64_t in, int64_t out,
   }
 }
 
+// An output coordinate of one axis whose window holds no pixel; -1 when there is none. Windows that
+// start inside the image are empty only beyond its end, so the last one tells; those that start in
+// the padding before it (at most 2^20) are looked at one by one: dilation may step over the image.
+int32_t empty_window(int32_t out, int32_t stride, int32_t dilation, int32_t pad, int32_t k,
+                     int32_t size) {
+  const auto empty = [&](int32_t o) {
+    const TapRange taps = clip_taps(o, stride, dilation, pad, k, size);
+    return taps.begin == taps.end;
+  };
+  for (int32_t o = 0; o < out && int64_t{o} * stride < pad; ++o) {
+    if (empty(o)) return o;
+  }
+  return empty(out - 1) ? out - 1 : -1;
+}
+
 }  // namespace
 
 Window2d read_window(const StepView& step, const Tensor& x, const Tensor& y) {
@@ -60,14 +75,11 @@ TapRange clip_taps(int32_t out, int32_t stride, int32_t dilation, int32_t pad, i
 
 void expect_no_empty_window(const StepView& step, const Window2d& w, const Tensor& x,
                             const Tensor& y) {
-  for (int32_t oy = 0; oy < y.dims[1]; ++oy) {
-    const TapRange t = clip_taps(oy, w.stride_h, w.dilation_h, w.pad_top, w.kh, x.dims[1]);
-    if (t.begin == t.end) step.fail(ErrorCode::kShape, "output row %d sees padding only", oy);
-  }
-  for (int32_t ox = 0; ox < y.dims[2]; ++ox) {
-    const TapRange t = clip_taps(ox, w.stride_w, w.dilation_w, w.pad_left, w.kw, x.dims[2]);
-    if (t.begin == t.end) step.fail(ErrorCode::kShape, "output column %d sees padding only", ox);
-  }
+  const int32_t row = empty_window(y.dims[1], w.stride_h, w.dilation_h, w.pad_top, w.kh, x.dims[1]);
+  if (row >= 0) step.fail(ErrorCode::kShape, "output row %d sees padding only", row);
+  const int32_t column =
+      empty_window(y.dims[2], w.stride_w, w.dilation_w, w.pad_left, w.kw, x.dims[2]);
+  if (column >= 0) step.fail(ErrorCode::kShape, "output column %d sees padding only", column);
 }
 
 }  // namespace octavo

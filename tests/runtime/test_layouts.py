@@ -10,6 +10,8 @@ import reference
 from networks import emit, isas, load, run, strides_of, window
 from plan_bytes import NUMPY, Builder
 
+from octavo.errors import ShapeError
+
 SHAPES = [
     ((1, 5, 6, 16), (1, 5, 6, 16)),
     ((1, 5, 6, 16), (16,)),
@@ -194,3 +196,26 @@ def test_pools_on_views(rng, isa, include):
     count = 9 if include else sum(v for _, _, v in reference.taps(ones, w, 0))
     m = np.float32(0.1) / (np.float32(0.07) * np.asarray(count, np.float32))
     np.testing.assert_array_equal(got_mean, reference.requantize(total, m, 40))
+
+
+EMPTY = {
+    "before": [2, 2, 1, 1, 1, 1, 2, 0, 0, 0],
+    "after": [2, 2, 1, 1, 1, 1, 0, 0, 0, 2],
+    "stepped over by dilation": [2, 2, 1, 1, 9, 1, 5, 0, 5, 0],
+}
+
+
+@pytest.mark.parametrize("case", EMPTY)
+@pytest.mark.parametrize("kind", ["maxpool_s8", "avgpool_s8", "maxpool_f32", "avgpool_f32"])
+def test_a_pool_over_padding_only_is_refused(case, kind):
+    w = EMPTY[case]
+    height = 3 + w[6] + w[8] - w[4] * (w[0] - 1)
+    width = 3 + w[7] + w[9] - w[5] * (w[1] - 1)
+    b = Builder()
+    dtype = kind[-3:] if kind.endswith("f32") else "u8"
+    x, y = b.tensor("x", dtype, [1, 3, 3, 4]), b.tensor("y", dtype, [1, height, width, 4])
+    tail = {"maxpool_s8": [0, 255], "avgpool_s8": [0, 255, 0, 0], "maxpool_f32": []}
+    floats = [-np.inf, np.inf] if dtype == "f32" else []
+    b.step(kind, [x], [y], [*w, *tail.get(kind, [0])], floats)
+    with pytest.raises(ShapeError, match="sees padding only"):
+        run(b.build(), [])
