@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.errors import InvalidArgumentError
-from octavo.ir import Graph, Value
+from octavo.ir import Graph, Node, Value
 from octavo.model import Model
 from octavo.ops import infer_graph
+from octavo.ops.attrs import clamp
 from octavo.passes import run_model_pipeline
 from octavo.reference import real_value, run_float
 
@@ -25,7 +26,7 @@ Array = NDArray[Any]
 #: Below this ratio the error is a third of the signal: the layer no longer carries it.
 BROKEN_DB = 10.0
 #: What the quantizer and the passes append to a tensor's name; a number where that was taken.
-_SUFFIX = re.compile(r"/(q|raw|dq|stored)(\.\d+)?$")
+_SUFFIX = re.compile(r"/(q|raw|dq|stored|moved)(\.\d+)?$")
 
 
 @dataclass(frozen=True)
@@ -117,14 +118,27 @@ def _base_name(name: str, known: Container[str]) -> str | None:
     return name
 
 
-def _reference_values(
-    model: Model, inputs: Mapping[str, Array], reference: Graph | None
-) -> dict[str, Array]:
-    source = reference if reference is not None else model.reference
-    if source is None:
-        return run_float(model.graph, inputs, keep=True)
-    sized = infer_graph(source, {name: array.shape for name, array in inputs.items()})
-    return run_float(run_model_pipeline(sized), inputs, keep=True)
+class _Reference:
+    """The float network and its tensors for some inputs."""
+
+    def __init__(self, model: Model, inputs: Mapping[str, Array], source: Graph | None) -> None:
+        source = source if source is not None else model.reference
+        shapes = {name: tuple(np.shape(array)) for name, array in inputs.items()}
+        if source is None:
+            graph = model.graph_for(shapes)
+        else:
+            graph = run_model_pipeline(infer_graph(source, shapes))
+        self.tensors = run_float(graph, inputs, keep=True)
+        self._nodes = {node.name: node for node in graph.nodes}
+
+    def counterpart(self, node: Node, value: Value) -> str | None:
+        """The reference's name of a tensor: by its name, else as the output of the node of the same
+        name, operator and fused activation (other quantizers name tensors their own way)."""
+        name = _base_name(value.name, self.tensors)
+        twin = self._nodes.get(node.name)
+        if name is None and twin is not None and twin.op == node.op and clamp(twin) == clamp(node):
+            name = twin.outputs[0]
+        return name if name and self.tensors[name].shape == value.shape else None
 
 
 def compare(
@@ -151,20 +165,21 @@ def compare(
     graph = model.graph_for(shapes)
     session = model.compile(isa=isa, shapes=shapes, keep_all=True)
     results = session.run(inputs)
-    expected = _reference_values(model, inputs, reference.source if reference else None)
+    truth = _Reference(model, inputs, reference.source if reference else None)
     layers, outputs = [], []
     for node in graph.nodes:
         for value in graph.outputs_of(node):
-            name = _base_name(value.name, expected)
-            if name is None or expected[name].shape != value.shape:
+            name = truth.counterpart(node, value)
+            if name is None:
                 continue
             if value.name in results:
                 got = results[value.name]
             else:
                 got = _stored(value, session.read_tensor(value.name))
-            errors = _measure(real_value(value, got), expected[name])
+            expected = truth.tensors[name]
+            errors = _measure(real_value(value, got), expected)
             precision = "int8" if value.is_8bit else "float32"
-            saturated = _saturated(value, expected[name])
+            saturated = _saturated(value, expected)
             layers.append(LayerError(node.name, node.op, name, precision, *errors, saturated))
             if value.name in graph.outputs:
                 outputs.append(layers[-1])

@@ -161,3 +161,50 @@ def test_a_dilated_average_pool_keeps_its_dilations() -> None:
     proto = octavo.Model(graph).to_onnx()
     onnx.checker.check_model(proto, full_check=True)
     assert proto.opset_import[0].version == 19  # before, ONNX has no dilations here
+
+
+def small_cnn() -> bytes:
+    """x [N,3,8,8] -> conv, relu -> conv, add -> mean -> linear, as ONNX."""
+    make, rng = onnx.helper.make_node, np.random.default_rng(4)
+    shapes = {"w": (4, 3, 3, 3), "v": (4, 4, 3, 3), "u": (5, 4)}
+    nodes = [
+        make("Conv", ["x", "w"], ["a"], name="first", pads=[1] * 4),
+        make("Relu", ["a"], ["b"], name="relu"),
+        make("Conv", ["b", "v"], ["c"], name="second", pads=[1] * 4),
+        make("Add", ["b", "c"], ["d"], name="sum"),
+        make("GlobalAveragePool", ["d"], ["e"], name="mean"),
+        make("Flatten", ["e"], ["f"], name="flat"),
+        make("Gemm", ["f", "u"], ["y"], name="last", transB=1),
+    ]
+    info = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "cnn",
+        [info("x", onnx.TensorProto.FLOAT, ["N", 3, 8, 8])],
+        [info("y", onnx.TensorProto.FLOAT, ["N", 5])],
+        [
+            onnx.numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
+            for name, shape in shapes.items()
+        ],
+    )
+    opset = [onnx.helper.make_opsetid("", 17)]
+    return bytes(onnx.helper.make_model(graph, opset_imports=opset).SerializeToString())
+
+
+@pytest.mark.parametrize("form", ["q.onnx", "q.octavo"])
+def test_every_layer_is_compared_when_both_networks_come_from_files(
+    form: str, tmp_path: Path
+) -> None:
+    (tmp_path / "f.onnx").write_bytes(small_cnn())
+    rng = np.random.default_rng(5)
+    images = rng.standard_normal((8, 3, 8, 8)).astype(np.float32)
+    quantized = octavo.quantize(tmp_path / "f.onnx", [images])
+    if form == "q.onnx":
+        quantized.to_onnx(tmp_path / form)
+    else:
+        quantized.save(tmp_path / form)
+    reference = octavo.load(tmp_path / "f.onnx")
+    rows = octavo.compare(octavo.load(tmp_path / form), images, reference=reference)
+    found = {row.node: row.sqnr_db for row in rows.layers}
+    assert {"first", "second", "sum", "mean", "last"} <= set(found)
+    assert min(found.values()) > 25, found
