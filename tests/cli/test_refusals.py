@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -218,3 +219,14 @@ def test_reader_that_goes_away(int8_plan, cli_environment):
 def test_main_returns_and_does_not_exit(int8_plan, capsys):
     assert main(["run", str(int8_plan)]) == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="NOT RUN: no /dev/full here")
+def test_full_disk(int8_plan, cli_environment):
+    command = [sys.executable, "-m", "octavo.cli", "inspect", str(int8_plan)]
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, env=cli_environment
+        )
+    assert process.returncode == 1
+    assert process.stderr.startswith("octavo: ") and process.stderr.count("\n") == 1

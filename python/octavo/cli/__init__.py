@@ -41,10 +41,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point. Returns 0, 1 for an OctavoError (one line on stderr), 130 for Ctrl-C."""
+    """Entry point. Returns 0, 1 for an OctavoError or a failing system call (one line on
+    stderr), 130 for Ctrl-C."""
+    if sys.stdout is None:  # started with stdout closed
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (open until the process ends)
     arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments) or 0)
+        status = int(arguments.run(arguments) or 0)
+        sys.stdout.flush()  # a full disk or a closed pipe shows here, not while exiting
+        return status
     except OctavoError as error:
         print(f"octavo: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
@@ -54,3 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # e.g. `octavo inspect m.onnx | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # e.g. no space left for the output
+        print(f"octavo: {error}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1

@@ -111,7 +111,7 @@ def load_inputs(model: Model, path: str | None, seed: int) -> dict[str, Array]:
         with np.load(file, allow_pickle=False) if file.suffix == ".npz" else _Single(file) as data:
             found = {name: data[name] for name in data.files}
     except (ValueError, OSError, EOFError) as error:
-        raise FormatError(f"'{file}' is not a NumPy file: {error}") from error
+        raise FormatError(f"'{file}' is not a NumPy file (.npy, .npz) of numbers") from error
     if file.suffix != ".npz":
         return {model.inputs[0].name: found["array"]}
     return {info.name: found[info.name] for info in model.inputs if info.name in found}

@@ -8,13 +8,15 @@ import importlib.metadata
 import platform
 
 from octavo import __version__
-from octavo.cli.common import print_json, size
+from octavo.cli.common import print_json
 from octavo.report.table import Column, heading, render, style
 from octavo.selftest import run_selftest
 from octavo.session import cpu_info, measure_peak
 
 HELP = "show CPU, instruction sets and versions, and test every kernel against scalar"
 EXAMPLE = "octavo doctor --json"
+
+_CACHES = {"L1d": "l1d", "L2": "l2", "L3": "l3"}
 
 _PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "rich")
 
@@ -53,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
         print_json(document)
         return 1 if failed else 0
     print(heading("CPU") + f"  {info['brand']}, {info['cpus']} CPUs")
-    print(f"  caches L1 {size(info['l1d'])}, L2 {size(info['l2'])}, L3 {size(info['l3'])}")
+    caches = (f"{name} {info[key] / 1024:,.0f} KiB" for name, key in _CACHES.items())
+    print(f"  caches {', '.join(caches)}")
     columns = (Column("ISA"), Column("built"), Column("usable"), Column("int8 peak", right=True))
     cells = [
         [

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 from octavo import ops
 from octavo.cli.common import print_json, size
@@ -42,8 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     layers = _layers(model)
     document = {
         "name": model.name,
-        "inputs": [str(info) for info in model.inputs],
-        "outputs": [str(info) for info in model.outputs],
+        "inputs": [asdict(info) for info in model.inputs],
+        "outputs": [asdict(info) for info in model.outputs],
         "macs": model.macs,
         "weight_bytes": model.weight_bytes,
         "arena_bytes": plan.arena_bytes,

@@ -59,7 +59,7 @@ def _samples(model: Model, path: str) -> dict[str, Array]:
         data = np.load(file, allow_pickle=False)
         found = {name: data[name] for name in data.files} if file.suffix == ".npz" else data
     except (ValueError, OSError, EOFError) as error:
-        raise FormatError(f"'{file}' is not a NumPy file: {error}") from error
+        raise FormatError(f"'{file}' is not a NumPy file (.npy, .npz) of numbers") from error
     if isinstance(found, dict):
         return {info.name: found[info.name] for info in model.inputs if info.name in found}
     return {model.inputs[0].name: found}
@@ -109,13 +109,14 @@ def run(arguments: argparse.Namespace) -> int:
         quantized.to_onnx(arguments.output)
     else:
         quantized.save(arguments.output)
+    samples = sum(len(next(iter(batch.values()))) for batch in batches)
     written = Path(arguments.output).stat().st_size
     document = {
         "output": arguments.output,
         "bytes": written,
         "weight_bytes_float": model.weight_bytes,
         "weight_bytes": quantized.weight_bytes,
-        "batches": len(batches),
+        "samples": samples,
         "float_steps": dict(quantized.float_reasons),
     }
     if arguments.json:
@@ -124,7 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(heading(f"{arguments.output}") + f"  {size(written)}")
     print(
         f"  weights {size(model.weight_bytes)} → {size(quantized.weight_bytes)}, "
-        f"{len(batches)} batches, ranges {arguments.ranges}"
+        f"{samples} calibration samples, ranges {arguments.ranges}"
     )
     for node, reason in quantized.float_reasons.items():
         print(style(f"  float32: {node}: {reason}", "yellow"))

@@ -56,7 +56,8 @@ def layer_rows(
 def layer_table(
     profile: Sequence[LayerProfile], errors: Mapping[str, LayerError] | None = None
 ) -> str:
-    """The rows as a terminal table, with a bar for each step's share of the time."""
+    """The rows as a terminal table, with a bar for each step's share of the time; the last column
+    stands there only with `errors`."""
     total = sum(layer.us for layer in profile) or 1.0
 
     def number(value: float | None, pattern: str) -> str:
@@ -76,4 +77,5 @@ def layer_table(
         ]
         for row in layer_rows(profile, errors)
     ]
-    return render(_COLUMNS, cells)
+    shown = len(_COLUMNS) if errors is not None else len(_COLUMNS) - 1
+    return render(_COLUMNS[:shown], [row[:shown] for row in cells])
