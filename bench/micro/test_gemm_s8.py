@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """gemm_s8 per kernel and layer: pytest bench/micro/test_gemm_s8.py --benchmark-columns=min,median
 
-Prints GMAC/s, the share of the peak that register-only loops of the same ISA reach in this run, and
-the share of steps that AVX2 flips because their products could saturate vpmaddubsw.
+Prints GMAC/s, the share of the peak that register-only loops of the same ISA reach in this run (one
+step at a time: AVX2's paired steps may exceed it), and the share of steps that AVX2 flips because
+their products could saturate vpmaddubsw.
 """
 
 from functools import cache

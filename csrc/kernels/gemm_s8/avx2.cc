@@ -19,9 +19,7 @@ inline __m256i broadcast_k4(const uint8_t* a) {
   return _mm256_set1_epi32(k4);
 }
 
-inline __m256i load_x32(const void* p) {
-  return _mm256_load_si256(static_cast<const __m256i*>(p));
-}
+inline __m256i load_x32(const void* p) { return _mm256_load_si256(static_cast<const __m256i*>(p)); }
 inline __m256i load_s32x8(const int32_t* p) {
   return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
 }
