@@ -20,8 +20,8 @@ namespace octavo {
 
 // One N-block: nr output channels. The order of steps is free: sums modulo 2^32 have no order.
 struct GemmS8Block {
-  const int8_t* weights;           // [step_count][nr][4] s8, 64-byte aligned
-  const int32_t* step_offset;      // [step_count] byte offset of a step's dword from the row pointer
+  const int8_t* weights;       // [step_count][nr][4] s8, 64-byte aligned
+  const int32_t* step_offset;  // [step_count] byte offset of a step's dword from the row pointer
   const uint8_t* flipped_weights;  // [flipped_count][2][nr][4]: |w|, then masks; 64-byte aligned
   const int32_t* flipped_offset;   // [flipped_count]
   const int32_t* bias;             // [nr] with all corrections, in the kernel's column order
