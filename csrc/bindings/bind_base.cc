@@ -32,13 +32,18 @@ const char* error_class(ErrorCode code) {
   return nullptr;
 }
 
+// Messages may quote file names that are not UTF-8, and names cut within a character: neither may
+// become a UnicodeDecodeError that hides the real one.
 void raise_python(const Error& error) {
+  const std::string& text = error.message();
+  const auto message = py::reinterpret_steal<py::object>(
+      PyUnicode_DecodeUTF8(text.data(), static_cast<py::ssize_t>(text.size()), "replace"));
+  if (!message) return;  // out of memory: that error is set
   const char* name = error_class(error.code());
-  if (name == nullptr) {
-    py::set_error(PyExc_RuntimeError, error.what());
-    return;
-  }
-  py::set_error(py::module_::import("octavo.errors").attr(name), error.what());
+  const py::object type = name == nullptr
+                              ? py::reinterpret_borrow<py::object>(PyExc_RuntimeError)
+                              : py::object(py::module_::import("octavo.errors").attr(name));
+  PyErr_SetObject(type.ptr(), message.ptr());
 }
 
 Isa isa_argument(const std::string& name) {

@@ -25,7 +25,8 @@ void HaloFill::run(const RunContext& ctx) const noexcept {
 }
 
 void HaloFill::fill_image(uint8_t* image) const noexcept {
-  const int64_t width = int64_t{halo_.left} + cols_ + halo_.right;
+  const int64_t inside = int64_t{halo_.left} + cols_;  // pixels of a row before its right halo
+  const int64_t width = inside + halo_.right;
   uint8_t* row = image - halo_.top * row_ - halo_.left * pixel_;
   for (int32_t y = 0; y < halo_.top; ++y, row += row_) fill_pixels(row, width);
   // Rows that follow each other without a gap: the right halo of one and the left halo of the next
@@ -34,14 +35,14 @@ void HaloFill::fill_image(uint8_t* image) const noexcept {
   if (gapless) {
     fill_pixels(row, halo_.left);
     for (int32_t y = 0; y + 1 < rows_; ++y, row += row_) {
-      fill_pixels(row + (halo_.left + cols_) * pixel_, int64_t{halo_.right} + halo_.left);
+      fill_pixels(row + inside * pixel_, int64_t{halo_.right} + halo_.left);
     }
-    fill_pixels(row + (halo_.left + cols_) * pixel_, halo_.right);
+    fill_pixels(row + inside * pixel_, halo_.right);
     row += row_;
   } else {
     for (int32_t y = 0; y < rows_; ++y, row += row_) {
       fill_pixels(row, halo_.left);
-      fill_pixels(row + (halo_.left + cols_) * pixel_, halo_.right);
+      fill_pixels(row + inside * pixel_, halo_.right);
     }
   }
   for (int32_t y = 0; y < halo_.bottom; ++y, row += row_) fill_pixels(row, width);

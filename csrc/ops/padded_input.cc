@@ -10,6 +10,10 @@
 namespace octavo {
 namespace {
 
+// As large as an arena may be. Strides in the copy stay below, so times a stride or dilation of
+// 2^20 they stay far below 2^63.
+constexpr int64_t kMaxCopyBytes = int64_t{1} << 40;
+
 // Pixels that the last window reaches past the image's end.
 int64_t reach_after(int64_t out, int64_t stride, int64_t k, int64_t dilation, int64_t pad_before,
                     int64_t size) {
@@ -42,7 +46,7 @@ PaddedInput::PaddedInput(const StepView& step, const Tensor& x, const Tensor& y,
   images_ = x.dims[0];
   rows_ = x.dims[1];
   pixels_ = x.dims[2];
-  padded_rows_ = checked_int32(w.pad_top + rows_ + bottom, step.name);
+  padded_rows_ = checked_int32(int64_t{w.pad_top} + rows_ + bottom, step.name);
   pixel_ = pixel_bytes_ = x.dims[3] * x.item_size();
   left_bytes_ = checked_mul(w.pad_left, pixel_, step.name);
   right_bytes_ = checked_mul(right, pixel_, step.name);
@@ -50,6 +54,10 @@ PaddedInput::PaddedInput(const StepView& step, const Tensor& x, const Tensor& y,
       checked_add(checked_mul(pixels_, pixel_, step.name), left_bytes_ + right_bytes_, step.name);
   image_ = checked_mul(row_, padded_rows_, step.name);
   scratch_bytes_ = checked_add(checked_mul(image_, images_, step.name), kReadSlack, step.name);
+  if (scratch_bytes_ > kMaxCopyBytes) {
+    step.fail(ErrorCode::kLimit, "a padded copy of '%s' takes %lld bytes, at most 2^40", x.name,
+              static_cast<long long>(scratch_bytes_));
+  }
 }
 
 const uint8_t* PaddedInput::prepare(const RunContext& ctx, int threads) const noexcept {

@@ -50,7 +50,7 @@ class Quantize final : public Op {
       layout_ = Layout::kFlat;
     } else if (loops_.inner_stride(1) == 1) {
       const int pixels = loops_.level_with_stride(0, 4);
-      if (pixels == 0) return;
+      if (pixels == 0 || loops_.inner() > INT32_MAX) return;  // the kernel's channels are int32
       loops_ = loops_.with_second(pixels);
       layout_ = Layout::kPlanes;
       levels_ = 2;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/tensor.h"
 
+#include <cstdlib>
 #include <numeric>
 
 #include "base/checked.h"
@@ -71,6 +72,27 @@ bool same_dims(const Tensor& a, const Tensor& b) {
   if (a.rank != b.rank) return false;
   for (int i = 0; i < a.rank; ++i) {
     if (a.dims[i] != b.dims[i]) return false;
+  }
+  return true;
+}
+
+// Loops from the shortest stride on: each must step over all that the ones before it cover.
+bool distinct_elements(const Tensor& t) {
+  int order[kMaxRank];
+  int count = 0;
+  for (int d = 0; d < t.rank; ++d) {
+    if (t.dims[d] == 1) continue;
+    int at = count++;
+    for (; at > 0 && std::abs(t.strides[order[at - 1]]) > std::abs(t.strides[d]); --at) {
+      order[at] = order[at - 1];
+    }
+    order[at] = d;
+  }
+  int64_t covered = t.item_size();
+  for (int i = 0; i < count; ++i) {
+    const int64_t stride = std::abs(t.strides[order[i]]);
+    if (stride < covered) return false;
+    covered += (t.dims[order[i]] - 1) * stride;
   }
   return true;
 }

@@ -42,7 +42,7 @@ struct Tensor {
   int32_t zero_point = 0;
 
   int64_t item_size() const { return dtype_size(dtype); }
-  int64_t elements() const;  // proven by the reader not to overflow
+  int64_t elements() const;  // the reader proves elements * item_size <= 2^40
   int64_t bytes() const { return elements() * item_size(); }
   bool contiguous() const;  // C order, no gaps
   // The last dimension is a run of adjacent elements: what a step may read as a view.
@@ -50,6 +50,10 @@ struct Tensor {
 };
 
 bool same_dims(const Tensor& a, const Tensor& b);
+
+// No two elements share a byte. Exact for C order, permutations, slices and reversals of it;
+// otherwise errs towards false.
+bool distinct_elements(const Tensor& tensor);
 
 // The same tensor with strides of C order.
 Tensor dense_like(const Tensor& tensor);

@@ -108,7 +108,8 @@ std::string section_name(const Entry& entry) {
 }
 
 bool known_section(const std::string& name) {
-  return name == "plan" || name == "constants" || name == "graph" || name.rfind("packed:", 0) == 0;
+  return name == "plan" || name == "constants" || name == "card" || name == "graph" ||
+         name.rfind("packed:", 0) == 0;
 }
 
 void check_entry(const Entry& entry, const std::string& name) {

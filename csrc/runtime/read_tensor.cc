@@ -52,7 +52,8 @@ void read_dims(const TensorRecord& record, Tensor* t) {
     t->dims[d] = dim;
     t->strides[d] = stride;
   }
-  if (t->bytes() > kMaxArenaBytes) bad(*t, ErrorCode::kLimit, "more than 2^40 bytes");
+  if (t->elements() > kMaxArenaBytes / t->item_size())
+    bad(*t, ErrorCode::kLimit, "more than 2^40 bytes");
 }
 
 // The halo lies around the interior of every image and reaches no interior byte, so that filling
