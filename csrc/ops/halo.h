@@ -5,7 +5,7 @@
 namespace octavo {
 
 // Writes the zero point (u8) or 0 (f32) into the halo of a tensor. Not a step of the plan: the
-// executor runs it after the step that writes the tensor.
+// executor runs it before a step that reads the tensor.
 class HaloFill final : public Op {
  public:
   explicit HaloFill(const Tensor& tensor);

@@ -28,53 +28,27 @@ std::string usable_names() {
   return names;
 }
 
-// Same storage: the same first element and the same dims up to order, as of a permuted view.
-bool same_storage(const Tensor& a, const Tensor& b) {
-  if (a.base != b.base || a.offset != b.offset || a.rank != b.rank) return false;
-  bool used[kMaxRank] = {};
-  for (int i = 0; i < a.rank; ++i) {
-    bool found = a.dims[i] == 1;
-    for (int j = 0; j < b.rank && !found; ++j) {
-      found = !used[j] && a.dims[i] == b.dims[j] && a.strides[i] == b.strides[j];
-      if (found) used[j] = true;
-    }
-    if (!found) return false;
-  }
-  return a.elements() == b.elements();
-}
-
-// Which halos hold their tensor's pad value at a point of the program. Tensors with the same first
-// byte, views and former tenants of the place alike, may have other pad values and wider halos: so
-// a halo is filled only before a step that reads its tensor.
+// Whose halo holds its pad value at a point of the program: at most one tensor for each first byte.
+// Tensors with the same first byte, views and former tenants of the place alike, may have other pad
+// values and wider halos, so a halo is filled only before a step that reads its tensor, and counts
+// as lost when the place is written or another halo is filled around it.
 class HaloState {
  public:
-  explicit HaloState(const Plan& plan) : plan_(plan), filled_(plan.tensors.size(), false) {
-    for (size_t t = 0; t < plan.tensors.size(); ++t) {
-      if (plan.tensors[t].halo.any()) halos_.emplace(plan.tensors[t].offset, t);
-    }
-  }
-
-  // A step, or the filling of another halo, wrote around these bytes.
   void invalidate(const Tensor& written) {
-    const auto range = halos_.equal_range(written.offset);
-    for (auto found = range.first; found != range.second; ++found) {
-      if (same_storage(plan_.tensors[found->second], written)) filled_[found->second] = false;
-    }
+    if (written.location == Location::kArena) filled_.erase(written.offset);
   }
 
   // Must the halo be filled now? From here on it counts as filled.
   bool claim(const Tensor& read) {
-    const size_t index = static_cast<size_t>(&read - plan_.tensors.data());
-    if (!read.halo.any() || filled_[index]) return false;
-    invalidate(read);
-    filled_[index] = true;
+    if (!read.halo.any()) return false;
+    const Tensor*& filled = filled_[read.offset];
+    if (filled == &read) return false;
+    filled = &read;
     return true;
   }
 
  private:
-  const Plan& plan_;
-  std::vector<bool> filled_;                        // by tensor
-  std::unordered_multimap<int64_t, size_t> halos_;  // tensors by offset
+  std::unordered_map<int64_t, const Tensor*> filled_;  // by offset of the first element
 };
 
 }  // namespace
@@ -106,7 +80,7 @@ Executor::Executor(std::shared_ptr<const LoadedPlan> plan, Isa cap, int threads)
 void Executor::prepare(Isa cap) {
   const Plan& p = plan();
   const PrepareContext context{cap, threads_};
-  HaloState halos(p);
+  HaloState halos;
   for (size_t s = 0; s < p.steps.size(); ++s) {
     const StepView& step = p.steps[s];
     for (int i = 0; i < step.inputs.count; ++i) {

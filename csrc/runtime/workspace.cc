@@ -3,8 +3,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
-
 #include "base/checked.h"
 #include "ops/tensor.h"
 
@@ -31,7 +29,11 @@ Workspace::Workspace(int64_t arena_bytes, int64_t scratch_bytes, size_t base_cou
 
 WorkspacePool::WorkspacePool(int64_t arena_bytes, int64_t scratch_bytes, size_t base_count)
     : arena_bytes_(arena_bytes), scratch_bytes_(scratch_bytes), base_count_(base_count) {
-  release(acquire_slow());
+  release(make().release());
+}
+
+WorkspacePool::~WorkspacePool() {
+  for (const std::atomic<Workspace*>& slot : idle_) delete slot.load(std::memory_order_acquire);
 }
 
 std::unique_ptr<Workspace> WorkspacePool::make() const {
@@ -46,46 +48,36 @@ std::unique_ptr<Workspace> WorkspacePool::make() const {
 }
 
 Workspace* WorkspacePool::acquire() {
-  Workspace* workspace = ready_.exchange(nullptr, std::memory_order_acquire);
-  return workspace != nullptr ? workspace : acquire_slow();
-}
-
-Workspace* WorkspacePool::acquire_slow() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (!free_.empty()) {
-    Workspace* workspace = free_.back();
-    free_.pop_back();
-    return workspace;
+  for (std::atomic<Workspace*>& slot : idle_) {
+    if (slot.load(std::memory_order_relaxed) == nullptr) continue;
+    Workspace* workspace = slot.exchange(nullptr, std::memory_order_acquire);
+    if (workspace != nullptr) return workspace;
   }
-  all_.reserve(all_.size() + 1);
-  free_.reserve(all_.size() + 1);
-  all_.push_back(make());
-  return all_.back().get();
+  return make().release();
 }
 
 void WorkspacePool::release(Workspace* workspace) noexcept {
   last_.store(workspace, std::memory_order_relaxed);
-  Workspace* expected = nullptr;
-  if (ready_.compare_exchange_strong(expected, workspace, std::memory_order_release,
+  for (std::atomic<Workspace*>& slot : idle_) {
+    Workspace* expected = nullptr;
+    if (slot.compare_exchange_strong(expected, workspace, std::memory_order_release,
                                      std::memory_order_relaxed)) {
-    return;
+      return;
+    }
   }
-  const std::lock_guard<std::mutex> lock(mutex_);
-  free_.push_back(workspace);  // within the capacity reserved by acquire_slow
+  delete workspace;
 }
 
 Workspace* WorkspacePool::acquire_last() noexcept {
   Workspace* last = last_.load(std::memory_order_relaxed);
-  Workspace* expected = last;
-  if (ready_.compare_exchange_strong(expected, nullptr, std::memory_order_acquire,
+  for (std::atomic<Workspace*>& slot : idle_) {
+    Workspace* expected = last;
+    if (slot.compare_exchange_strong(expected, nullptr, std::memory_order_acquire,
                                      std::memory_order_relaxed)) {
-    return last;
+      return last;
+    }
   }
-  const std::lock_guard<std::mutex> lock(mutex_);
-  const auto found = std::find(free_.begin(), free_.end(), last);
-  if (found == free_.end()) return nullptr;
-  free_.erase(found);
-  return last;
+  return nullptr;
 }
 
 }  // namespace octavo

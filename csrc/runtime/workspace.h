@@ -2,7 +2,6 @@
 #pragma once
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "base/aligned_buffer.h"
@@ -18,10 +17,14 @@ struct Workspace {
 };
 
 // Workspaces of one executor: the first is made in advance, further ones when runs overlap. Taking
-// and returning the first is one atomic exchange each.
+// and returning one is an atomic exchange each. There is no lock, because a fork while another
+// thread holds one would leave it locked in the child for good.
 class WorkspacePool {
  public:
   WorkspacePool(int64_t arena_bytes, int64_t scratch_bytes, size_t base_count);
+  ~WorkspacePool();
+  WorkspacePool(const WorkspacePool&) = delete;
+  WorkspacePool& operator=(const WorkspacePool&) = delete;
 
   Workspace* acquire();  // throws Error(kLimit) when memory for another one is lacking
   void release(Workspace* workspace) noexcept;
@@ -30,16 +33,14 @@ class WorkspacePool {
   Workspace* acquire_last() noexcept;
 
  private:
-  Workspace* acquire_slow();
+  static constexpr int kMaxIdle = 64;  // beyond, a returned workspace is freed
+
   std::unique_ptr<Workspace> make() const;
 
   int64_t arena_bytes_, scratch_bytes_;
   size_t base_count_;
-  std::atomic<Workspace*> ready_{nullptr};
-  std::atomic<Workspace*> last_{nullptr};
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Workspace>> all_;  // under mutex_
-  std::vector<Workspace*> free_;                 // under mutex_; capacity for all of all_
+  std::atomic<Workspace*> idle_[kMaxIdle] = {};  // owned; a run owns the one it took
+  std::atomic<Workspace*> last_{nullptr};        // only compared, never followed
 };
 
 // Returns the workspace when the scope ends.
