@@ -19,7 +19,8 @@ struct Requant {
   uint8_t qmin = 0;        // fused activation: inclusive clamp bounds after the zero point is added
   uint8_t qmax = 255;
   // The same bounds before the zero point, as float32, applied before the conversion to int,
-  // because x86 and Arm disagree about overflow there: lo = qmin - zero_point, hi = qmax - zero_point.
+  // because x86 and Arm disagree about overflow there: lo = qmin - zero_point, hi = qmax -
+  // zero_point.
   float lo = 0.0f;
   float hi = 255.0f;
 };

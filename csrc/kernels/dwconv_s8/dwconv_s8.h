@@ -14,9 +14,9 @@
 namespace octavo {
 
 struct DwconvS8Packed {
-  const void* weights;   // kernel-specific layout made by the row's pack function, 64-byte aligned
-  const int32_t* bias;   // kernel's lane order, padded with 0 to the kernel's channel block
-  const float* scale;    // likewise
+  const void* weights;  // kernel-specific layout made by the row's pack function, 64-byte aligned
+  const int32_t* bias;  // kernel's lane order, padded with 0 to the kernel's channel block
+  const float* scale;   // likewise
 };
 
 struct DwconvS8Args {
@@ -51,10 +51,10 @@ struct DwconvS8Kernel {
   const char* name;
   Isa isa;
   DwconvS8Fn run;
-  int16_t kh, kw;        // 0 = any
-  int16_t stride_x;      // 0 = any
-  bool dilated;          // takes dilation_x > 1
-  int16_t weight_bits;   // 8: weights must fit s8; 9: any w - zero_point
+  int16_t kh, kw;       // 0 = any
+  int16_t stride_x;     // 0 = any
+  bool dilated;         // takes dilation_x > 1
+  int16_t weight_bits;  // 8: weights must fit s8; 9: any w - zero_point
   DwconvS8Layout (*layout)(const DwconvS8Weights&);
   // Writes weights (any layout), bias and scale (kernel's lane order) into zeroed storage.
   void (*pack)(const DwconvS8Weights&, void* weights, int32_t* bias, float* scale);

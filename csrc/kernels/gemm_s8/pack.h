@@ -23,8 +23,8 @@ struct GemmS8Weights {
 struct PackedGemmS8 {
   AlignedBuffer storage;
   std::vector<GemmS8Block> blocks;  // point into storage, which moving keeps in place
-  int64_t steps = 0;          // dword steps of all blocks
-  int64_t flipped_steps = 0;  // those that A enters as the signed operand (kMaddubs)
+  int64_t steps = 0;                // dword steps of all blocks
+  int64_t flipped_steps = 0;        // those that A enters as the signed operand (kMaddubs)
 };
 
 PackedGemmS8 pack_gemm_s8(const GemmS8Kernel& kernel, const GemmS8Weights& weights);

@@ -18,9 +18,9 @@ struct PoolS8Args {
   const uint8_t* in;  // first pixel of the window
   ptrdiff_t row_stride, pixel_stride;
   int32_t rows, cols, channels;
-  uint8_t* out;       // exactly `channels` bytes written; exactly `channels` bytes read per pixel
-  int32_t zero_sum;   // avg: rows * cols * za
-  float multiplier;   // avg: m
+  uint8_t* out;      // exactly `channels` bytes written; exactly `channels` bytes read per pixel
+  int32_t zero_sum;  // avg: rows * cols * za
+  float multiplier;  // avg: m
   Requant requant;
 };
 
