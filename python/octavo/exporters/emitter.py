@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from octavo.errors import missing_extra
 from octavo.ir import Graph, Shape, Value, free_name
+from octavo.ops import symbolic_shapes
 from octavo.quant import multiplier
 
 try:
@@ -209,28 +210,19 @@ class Emitter:
         ]
         return self.node("Clip", [source, *bounds], output)
 
-    def value_info(self, name: str) -> onnx.ValueInfoProto:
-        """Type and shape of a model input or output, symbolic dimensions by name."""
-        value = self.graph.values[name]
-        symbols = self.graph.dynamic.get(name, (None,) * len(value.shape))
-        dims: list[int | str] = [
-            dim if symbol is None else symbol
-            for dim, symbol in zip(value.shape, symbols, strict=True)
-        ]
-        if name in self.graph.outputs and dims:
-            for key, names in self.graph.dynamic.items():
-                shape = self.graph.values[key].shape
-                if names and names[0] is not None and shape[0] == dims[0]:
-                    dims[0] = names[0]
-        return helper.make_tensor_value_info(name, _TYPES[value.dtype], dims)
-
     def model(self) -> onnx.ModelProto:
-        """Everything emitted so far as a model."""
+        """Everything emitted so far as a model, symbolic dimensions by name."""
+        shapes = symbolic_shapes(self.graph)
+
+        def info(name: str) -> onnx.ValueInfoProto:
+            kind = _TYPES[self.graph.values[name].dtype]
+            return helper.make_tensor_value_info(name, kind, shapes[name])
+
         body = helper.make_graph(
             self.nodes,
             self.graph.name or "octavo",
-            [self.value_info(name) for name in self.graph.inputs],
-            [self.value_info(name) for name in self.graph.outputs],
+            [info(name) for name in self.graph.inputs],
+            [info(name) for name in self.graph.outputs],
             initializer=list(self.initializers.values()),
         )
         opsets = [helper.make_opsetid("", self.opset)]

@@ -6,9 +6,19 @@ from __future__ import annotations
 import importlib
 
 from octavo.ops.base import Example, Lowering, Op, Tensor, get, names, register
-from octavo.ops.infer import infer_graph
+from octavo.ops.infer import infer_graph, symbolic_shapes
 
-__all__ = ["Example", "Lowering", "Op", "Tensor", "get", "infer_graph", "names", "register"]
+__all__ = [
+    "Example",
+    "Lowering",
+    "Op",
+    "Tensor",
+    "get",
+    "infer_graph",
+    "names",
+    "register",
+    "symbolic_shapes",
+]
 
 #: Modules that register ops; adding an op is one file and one line here.
 _MODULES = (

@@ -10,6 +10,7 @@ from typing import Any
 
 from octavo.errors import FormatError
 from octavo.ir import Graph
+from octavo.ops import symbolic_shapes
 
 __all__ = ["ModelCard", "TensorInfo", "decode_card", "encode_card", "make_card"]
 
@@ -64,28 +65,13 @@ def _info(graph: Graph, name: str, shape: tuple[int | str, ...]) -> TensorInfo:
     return TensorInfo(name, value.dtype, shape)
 
 
-def _input_shape(graph: Graph, name: str) -> tuple[int | str, ...]:
-    shape = graph.values[name].shape
-    symbols = graph.dynamic.get(name, (None,) * len(shape))
-    return tuple(dim if s is None else s for dim, s in zip(shape, symbols, strict=True))
-
-
-def _output_shape(graph: Graph, name: str) -> tuple[int | str, ...]:
-    """Output shapes follow a symbolic first dimension of an input of the same size."""
-    shape: tuple[int | str, ...] = graph.values[name].shape
-    for key, symbols in graph.dynamic.items():
-        batch = symbols[0] if symbols else None
-        if batch is not None and shape and shape[0] == graph.values[key].shape[0]:
-            return (batch, *shape[1:])
-    return shape
-
-
 def make_card(graph: Graph) -> ModelCard:
     """The card of an imported graph."""
+    shapes = symbolic_shapes(graph)
     return ModelCard(
         graph.name,
-        tuple(_info(graph, name, _input_shape(graph, name)) for name in graph.inputs),
-        tuple(_info(graph, name, _output_shape(graph, name)) for name in graph.outputs),
+        tuple(_info(graph, name, shapes[name]) for name in graph.inputs),
+        tuple(_info(graph, name, shapes[name]) for name in graph.outputs),
     )
 
 
