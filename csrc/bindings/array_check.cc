@@ -147,6 +147,7 @@ CheckedArrays::CheckedArrays(const Plan& plan, const py::sequence& in, const py:
     const Tensor& t = output ? *plan.outputs[index] : *plan.inputs[index];
     held.emplace_back(output ? out[index] : in[index]);
     uint8_t* data = check_array(t, held.back(), output);
+    elements.push_back(t.elements());
     extents.push_back({data, data + t.bytes(), &t, output});
     if (output) {
       outputs.push_back(data);
@@ -155,6 +156,18 @@ CheckedArrays::CheckedArrays(const Plan& plan, const py::sequence& in, const py:
     }
   }
   check_overlap(&extents);
+}
+
+void CheckedArrays::expect_unmoved() const {
+  for (size_t i = 0; i < held.size(); ++i) {
+    const auto& array = *py::detail::array_proxy(held[i].ptr());
+    const void* data = i < inputs.size() ? inputs[i] : outputs[i - inputs.size()];
+    int64_t size = 1;
+    for (int d = 0; d < array.nd; ++d) size *= array.dimensions[d];
+    if (array.data != data || size != elements[i]) {
+      fail(ErrorCode::kInvalidArgument, "a bound array was resized: call bind again");
+    }
+  }
 }
 
 }  // namespace octavo

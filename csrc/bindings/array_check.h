@@ -16,9 +16,14 @@ struct CheckedArrays {
   // rank, shape, memory order, alignment, writability, or an output that overlaps another array.
   CheckedArrays(const Plan& plan, const pybind11::sequence& in, const pybind11::sequence& out);
 
+  // Throws when an array has other memory than it had then: numpy.ndarray.resize(refcheck=False)
+  // frees what somebody holds.
+  void expect_unmoved() const;
+
   std::vector<pybind11::object> held;
   std::vector<const uint8_t*> inputs;
   std::vector<uint8_t*> outputs;
+  std::vector<int64_t> elements;  // by array, inputs first
 };
 
 pybind11::dtype numpy_dtype(DType dtype);

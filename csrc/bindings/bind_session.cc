@@ -42,6 +42,7 @@ class BoundRunObject {
       : executor_(std::move(executor)), arrays_(executor_->plan(), in, out) {}
 
   void run() {
+    arrays_.expect_unmoved();
     const py::gil_scoped_release nogil;
     executor_->run(arrays_.inputs.data(), arrays_.outputs.data());
   }

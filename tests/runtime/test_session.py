@@ -140,6 +140,16 @@ def test_bound_run(session, net):
     bound.run()
 
 
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("size", [1, 100000])
+def test_bound_array_resized(session, net, which, size):
+    arrays = [[array.copy() for array in net[1]], allocate(plan_outputs(net))]
+    bound = session.bind(*arrays)
+    arrays[which][0].resize(size, refcheck=False)
+    with pytest.raises(InvalidArgumentError, match="resized"):
+        bound.run()
+
+
 def test_inputs_are_never_written(session, net):
     before = [array.copy() for array in net[1]]
     for array in net[1]:
