@@ -74,6 +74,10 @@ def cpu_info() -> dict[str, Any]:
     return {**_core.cpu_info(), "isas": _core.isa_list()}
 
 
+def _listed(infos: Sequence[TensorInfo]) -> str:
+    return ", ".join(str(info) for info in infos)
+
+
 class BoundRun:
     """Arrays bound to a session once; calling it runs one inference with no checks left to do.
 
@@ -89,6 +93,20 @@ class BoundRun:
         """Runs once; returns the bound outputs by name."""
         self._run()
         return self.outputs
+
+
+class _Executor:
+    """A plan prepared for this CPU, for one set of input shapes."""
+
+    def __init__(self, plan: Any, isa: str | None, threads: int) -> None:
+        self.plan = plan
+        self.core = _core.Session(plan, isa, threads)
+        self.shapes: Shapes = tuple(tuple(t["shape"]) for t in plan.inputs)
+        self._outputs = [(tuple(t["shape"]), np.dtype(DTYPES[t["dtype"]])) for t in plan.outputs]
+
+    def allocate(self) -> list[Array]:
+        """New output arrays."""
+        return [np.empty(shape, dtype) for shape, dtype in self._outputs]
 
 
 class Session:
@@ -110,31 +128,29 @@ class Session:
         self._reasons = reasons
         self._replan = replan
         self._lock = threading.Lock()
-        self._core = _core.Session(plan, self.isa, threads)
-        self._plan = plan
-        self._shapes: Shapes = tuple(tuple(t["shape"]) for t in plan.inputs)
-        self._cores: dict[Shapes, tuple[Any, Any]] = {self._shapes: (plan, self._core)}
-        self._last = self._core  # what `read_tensor` reads
+        self._default = _Executor(plan, self.isa, threads)
+        self._executors = {self._default.shapes: self._default}
+        self._last = self._default  # what `read_tensor` reads
 
     @property
     def arena_bytes(self) -> int:
         """Bytes of activations, as planned ahead."""
-        return int(self._plan.arena_bytes)
+        return int(self._default.plan.arena_bytes)
 
     @property
     def lower_bound_bytes(self) -> int:
         """No plan with this order of steps can need fewer bytes than this."""
-        return int(self._plan.lower_bound_bytes)
+        return int(self._default.plan.lower_bound_bytes)
 
     @property
     def scratch_bytes(self) -> int:
         """Bytes of working memory beside the arena (padded copies and the like)."""
-        return int(self._core.scratch_bytes)
+        return int(self._default.core.scratch_bytes)
 
     @property
     def packed_bytes(self) -> int:
         """Bytes of weights as packed for this CPU."""
-        return int(self._core.packed_bytes)
+        return int(self._default.core.packed_bytes)
 
     def run(
         self,
@@ -149,13 +165,10 @@ class Session:
         tensor. Returns name -> array.
         """
         arrays = self._named(inputs, self.inputs, "input")
-        plan, core = self._core_for(arrays)
-        if out is None:
-            results = [np.empty(t["shape"], DTYPES[t["dtype"]]) for t in plan.outputs]
-        else:
-            results = self._named(out, self.outputs, "output")
-        core.run(arrays, results)
-        self._last = core
+        executor = self._executor_for(arrays)
+        results = executor.allocate() if out is None else self._named(out, self.outputs, "output")
+        executor.core.run(arrays, results)
+        self._last = executor
         return {info.name: array for info, array in zip(self.outputs, results, strict=True)}
 
     def bind(
@@ -163,22 +176,19 @@ class Session:
     ) -> BoundRun:
         """Checks and binds arrays once; the result runs with minimal overhead. Raises as `run`."""
         arrays = self._named(inputs, self.inputs, "input")
-        plan, core = self._core_for(arrays)
-        if out is None:
-            results = [np.empty(t["shape"], DTYPES[t["dtype"]]) for t in plan.outputs]
-        else:
-            results = self._named(out, self.outputs, "output")
+        executor = self._executor_for(arrays)
+        results = executor.allocate() if out is None else self._named(out, self.outputs, "output")
         names_in = [info.name for info in self.inputs]
         names_out = [info.name for info in self.outputs]
         return BoundRun(
-            core.bind(arrays, results),
+            executor.core.bind(arrays, results),
             dict(zip(names_in, arrays, strict=True)),
             dict(zip(names_out, results, strict=True)),
         )
 
     def kernels(self) -> list[KernelInfo]:
         """What runs where, in the order of the steps, for the shapes compiled for."""
-        return self._kernels(self._core)
+        return self._kernels(self._default.core)
 
     def _kernels(self, core: Any) -> list[KernelInfo]:
         return [
@@ -202,11 +212,10 @@ class Session:
     def profile(self, inputs: Mapping[str, Array] | Array, repeats: int = 20) -> list[LayerProfile]:
         """Times every step over `repeats` runs; see `LayerProfile`. Errors as in `run`."""
         arrays = self._named(inputs, self.inputs, "input")
-        plan, core = self._core_for(arrays)
-        results = [np.empty(t["shape"], DTYPES[t["dtype"]]) for t in plan.outputs]
-        timed = core.profile(arrays, results, repeats)
+        executor = self._executor_for(arrays)
+        timed = executor.core.profile(arrays, executor.allocate(), repeats)
         rows = []
-        for kernel, (fastest, median) in zip(self._kernels(core), timed, strict=True):
+        for kernel, (fastest, median) in zip(self._kernels(executor.core), timed, strict=True):
             rate = kernel.macs / fastest if kernel.macs and fastest else None
             share = None
             if rate is not None and kernel.precision == "int8":
@@ -217,25 +226,26 @@ class Session:
     def read_tensor(self, name: str) -> Array:
         """A tensor of the arena after the last run, as the plan stores it (s8 values as u8, +128).
         Only meaningful for a session compiled with `keep_all=True`."""
-        return np.asarray(self._last.read_tensor(name))
+        return np.asarray(self._last.core.read_tensor(name))
 
     def _named(
         self, arrays: Mapping[str, Array] | Array, infos: Sequence[TensorInfo], role: str
     ) -> list[Array]:
         """Arrays in the model's order, checked for names and kind; C++ checks the rest."""
-        expected = ", ".join(str(info) for info in infos)
         if not isinstance(arrays, Mapping):
             if len(infos) != 1:
                 raise InvalidArgumentError(
-                    f"the model has {len(infos)} {role}s ({expected}): pass a dict of name -> array"
+                    f"the model has {len(infos)} {role}s ({_listed(infos)}): "
+                    "pass a dict of name -> array"
                 )
             arrays = {infos[0].name: arrays}
-        unknown = [name for name in arrays if name not in {info.name for info in infos}]
-        missing = [info.name for info in infos if info.name not in arrays]
-        if unknown or missing:
+        names = {info.name for info in infos}
+        if arrays.keys() != names:
+            unknown = [name for name in arrays if name not in names]
+            missing = [info.name for info in infos if info.name not in arrays]
             raise InvalidArgumentError(
                 f"{role}s do not match the model: unknown {unknown}, missing {missing}; "
-                f"it has {expected}"
+                f"it has {_listed(infos)}"
             )
         found = []
         for info in infos:
@@ -248,21 +258,22 @@ class Session:
             found.append(array)
         return found
 
-    def _core_for(self, arrays: Sequence[Array]) -> tuple[Any, Any]:
+    def _executor_for(self, arrays: Sequence[Array]) -> _Executor:
         """The executor for these shapes: the compiled one, or one planned now and cached."""
         shapes = tuple(array.shape for array in arrays)
-        found = self._cores.get(shapes)
+        found = self._executors.get(shapes)
         if found is not None:
             return found
         self._check_shapes(shapes)
         assert self._replan is not None
         with self._lock:
-            if shapes not in self._cores:
-                plan = self._replan(shapes)
-                while len(self._cores) >= _MAX_CACHED_SHAPES:
-                    self._cores.pop(next(key for key in self._cores if key != self._shapes))
-                self._cores[shapes] = (plan, _core.Session(plan, self.isa, self.threads))
-            return self._cores[shapes]
+            if shapes not in self._executors:
+                made = _Executor(self._replan(shapes), self.isa, self.threads)
+                while len(self._executors) >= _MAX_CACHED_SHAPES:
+                    oldest = (key for key in self._executors if key != self._default.shapes)
+                    self._executors.pop(next(oldest))
+                self._executors[shapes] = made
+            return self._executors[shapes]
 
     def _check_shapes(self, shapes: Shapes) -> None:
         for info, shape in zip(self.inputs, shapes, strict=True):
