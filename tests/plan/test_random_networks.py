@@ -15,7 +15,8 @@ from octavo import _core
 from octavo.ir import DTYPES, Graph
 from octavo.ops.example_graphs import draw
 from octavo.passes import run_pipeline
-from octavo.plan import Plan, build
+from octavo.plan import Plan
+from octavo.plan.build import build
 from octavo.plan.encode import assign_offsets
 from octavo.plan.lowering import lower
 from octavo.plan.tensor import ARENA, Storage
