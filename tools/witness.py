@@ -26,6 +26,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -224,11 +225,12 @@ def _percent(part: Agreement, count: int) -> str:
 
 
 def _table(rows: list[Witness]) -> Table:
-    table = Table(title=f"Octavo beside ONNX Runtime {onnxruntime.__version__}")
-    table.add_column("model")
+    title = f"Octavo beside ONNX Runtime {onnxruntime.__version__}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("model", no_wrap=True)
     headers = ("outputs", "equal %", "±1 %", "max", "unfused\nequal %", "saturating\nequal %")
     for header in (*headers, "layers", "layer values\nequal %", "max"):
-        table.add_column(header, justify="right")
+        table.add_column(header, justify="right", no_wrap=True)
     table.add_column("explanation", overflow="fold")
     for row in rows:
         out, layers = row.outputs, row.layers
@@ -277,6 +279,8 @@ def main(arguments: list[str]) -> int:
         print(json.dumps({"models": [row.to_dict() for row in rows], "not_run": missing}, indent=2))
         return 0
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=150)  # a pipe has no width; the default of 80 cuts figures
     console.print(_table(rows))
     if options.layers:
         console.print(_difference_table(rows))
