@@ -216,12 +216,12 @@ def test_isa_list() -> None:
     assert info["brand"] == _core.cpu_brand() != ""
 
 
-@pytest.mark.skipif(not CPUINFO.exists(), reason="needs /proc/cpuinfo")
+@pytest.mark.skipif(not CPUINFO.exists(), reason="NOT RUN: no /proc/cpuinfo")
 def test_isa_support_agrees_with_the_kernel() -> None:
     with CPUINFO.open(encoding="ascii") as cpuinfo:
         flags = next((set(line.split()) for line in cpuinfo if line.startswith("flags")), None)
     if flags is None:
-        pytest.skip("not an x86 CPU")
+        pytest.skip("NOT RUN: not an x86 CPU")
     avx512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512vbmi"}
     rows = {row["name"]: row["supported"] for row in _core.isa_list()}
     assert rows["avx2"] == ({"avx2", "f16c"} <= flags)

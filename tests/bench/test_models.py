@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx", reason="the benchmark reads ONNX files: .[dev]")
-pytest.importorskip("rich", reason="the benchmark prints with rich: .[dev]")
+onnx = pytest.importorskip("onnx", reason="NOT RUN: the benchmark reads ONNX files: .[dev]")
+pytest.importorskip("rich", reason="NOT RUN: the benchmark prints with rich: .[dev]")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
@@ -138,7 +138,7 @@ def test_missing_runtimes_name_their_install_command(monkeypatch):
 
 @pytest.mark.witness
 def test_command_line_on_a_ready_qdq_model(qdq_path, tmp_path, capsys):
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime", reason="NOT RUN: needs .[dev]")
     out = tmp_path / "out.json"
     peers = "onnxruntime,onnxruntime-unfused"
     code = models.main(
@@ -161,8 +161,8 @@ def test_command_line_on_a_ready_qdq_model(qdq_path, tmp_path, capsys):
 
 @pytest.mark.witness
 def test_chart(qdq_path, tmp_path):
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("onnxruntime", reason="NOT RUN: needs .[dev]")
+    pytest.importorskip("matplotlib", reason="NOT RUN: needs .[dev]")
     png = tmp_path / "out.png"
     args = ["--models", str(qdq_path), "--peers", "onnxruntime", "--rounds", "1"]
     assert models.main([*args, "--png", str(png)]) == 0

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx", reason="the zoo is built with the onnx package: .[dev]")
+onnx = pytest.importorskip("onnx", reason="NOT RUN: the zoo is built with the onnx package: .[dev]")
 
 from bench import inputs, onnx_info, zoo  # noqa: E402
 
@@ -36,7 +36,7 @@ def test_macs_match_the_published_network(name):
 @pytest.mark.witness
 @pytest.mark.parametrize("name", SMALL)
 def test_every_activation_is_finite_bounded_and_depends_on_the_input(name):
-    ort = pytest.importorskip("onnxruntime")
+    ort = pytest.importorskip("onnxruntime", reason="NOT RUN: needs .[dev]")
     model = zoo.ZOO[name]()
     taps = [n.output[0] for n in model.graph.node if n.op_type in ("Conv", "Gemm", "Add")]
     known = {o.name for o in model.graph.output}

@@ -17,7 +17,7 @@ from octavo.ir import Graph
 from octavo.passes import run_pipeline
 from octavo.reference import run_int
 
-onnx = pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx", reason="NOT RUN: needs .[dev]")
 helper = onnx.helper
 SEED = 20240613
 SHARED = Path(os.environ.get("OCTAVO_SHARED", Path(__file__).parents[3] / "shared"))
@@ -115,7 +115,7 @@ def model() -> Callable[..., Any]:
 
 @pytest.fixture
 def ort_run() -> Callable[..., list[np.ndarray]]:
-    ort = pytest.importorskip("onnxruntime")
+    ort = pytest.importorskip("onnxruntime", reason="NOT RUN: needs .[dev]")
 
     def run(proto: Any, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         options = ort.SessionOptions()
@@ -130,7 +130,7 @@ def shared_model() -> Callable[[str], Path]:
     def find(name: str) -> Path:
         path = SHARED / "models" / name
         if not path.is_file():
-            pytest.skip(f"{name} not found below OCTAVO_SHARED ({SHARED})")
+            pytest.skip(f"NOT RUN: {name} not found below OCTAVO_SHARED ({SHARED})")
         return path
 
     return find

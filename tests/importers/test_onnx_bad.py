@@ -25,7 +25,7 @@ from octavo.errors import (
 from octavo.importers.onnx import load_onnx
 from octavo.passes import run_pipeline
 
-onnx = pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx", reason="NOT RUN: needs .[dev]")
 node = onnx.helper.make_node
 SEED = 20240615
 IMAGE = [1, 2, 5, 5]

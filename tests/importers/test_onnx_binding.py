@@ -11,7 +11,7 @@ from octavo.importers.onnx import load_onnx
 from octavo.ops import infer_graph
 from octavo.reference import run_float
 
-onnx = pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx", reason="NOT RUN: needs .[dev]")
 node = onnx.helper.make_node
 
 

@@ -13,7 +13,7 @@ from octavo.importers.onnx import load_onnx
 from octavo.passes import run_float_pipeline, run_pipeline
 from octavo.reference import run_float
 
-onnx = pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx", reason="NOT RUN: needs .[dev]")
 node = onnx.helper.make_node
 SEED = 20240612
 RNG = np.random.default_rng(SEED)

@@ -4,17 +4,15 @@
 import numpy as np
 import pytest
 
+from octavo import _core
 from octavo.ir import DTYPES
+from octavo.plan.build import build
 
-_core = pytest.importorskip("octavo._core", reason="NOT RUN: octavo._core is not built")
-if not hasattr(_core, "Session"):
-    pytest.skip("NOT RUN: octavo._core has no executor", allow_module_level=True)
 _ISAS = {entry["name"]: entry["supported"] for entry in _core.isa_list() if entry["built"]}
 
 
 @pytest.mark.parametrize("isa", [isa for isa, usable in _ISAS.items() if usable])
 def test_core_gives_the_norm(case, isa):
-    build = pytest.importorskip("octavo.plan.build").build
     plan = _core.Plan.from_bytes(build(case.example.graph).data)
     session = _core.Session(plan, isa, 1)
     result = np.empty(case.output.shape, DTYPES[case.output.dtype])

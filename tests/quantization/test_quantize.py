@@ -17,7 +17,7 @@ from octavo import ops
 from octavo.errors import InvalidArgumentError, OctavoError, QuantizationError, ShapeError
 from octavo.ir import Graph, Node, Value, constant, verify
 
-onnx = pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx", reason="NOT RUN: needs .[dev]")
 
 
 def linear_chain(tensors: tuple[str, ...], *, weights: tuple[str, ...]) -> octavo.Model:
@@ -134,7 +134,7 @@ def test_any_names_survive_the_way_through_files(chain: str, tmp_path: Path) -> 
 @pytest.mark.witness
 @pytest.mark.parametrize("chain", ["the exporter's names", "shared weights"])
 def test_onnxruntime_reads_it_and_agrees(chain: str) -> None:
-    ort = pytest.importorskip("onnxruntime")
+    ort = pytest.importorskip("onnxruntime", reason="NOT RUN: needs .[dev]")
     tensors, weights = CHAINS[chain]
     quantized = octavo.quantize(linear_chain(tensors, weights=weights), [batch(8)])
     options = ort.SessionOptions()

@@ -15,7 +15,7 @@ from objects import Instruction, Symbol
 
 needs_toolchain = pytest.mark.skipif(
     platform.machine() != "x86_64" or not all(map(shutil.which, ("c++", "nm", "objdump"))),
-    reason="needs an x86-64 C++ compiler and binutils",
+    reason="NOT RUN: needs an x86-64 C++ compiler and binutils",
 )
 
 LEAK = """
