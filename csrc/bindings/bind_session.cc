@@ -53,13 +53,13 @@ class BoundRunObject {
 };
 
 SessionObject make_session(const PlanObject& plan, const std::optional<std::string>& isa,
-                           int threads) {
+                           int threads, const std::vector<std::string>& kernels) {
   if (isa && isa->find('\0') != std::string::npos) {
     fail(ErrorCode::kIsa, "unknown ISA: the name holds a NUL byte");
   }
   const Isa cap = usable_isa(isa ? isa->c_str() : nullptr);
   const py::gil_scoped_release nogil;
-  return {std::make_shared<Executor>(plan.loaded, cap, threads)};
+  return {std::make_shared<Executor>(plan.loaded, cap, threads, kernels)};
 }
 
 void run(const SessionObject& self, const py::sequence& inputs, const py::sequence& outputs) {
@@ -126,7 +126,7 @@ void bind_session(py::module_& m) {
       .def("run", &BoundRunObject::run, "One inference from and into the bound arrays.");
   py::class_<SessionObject>(m, "Session", "A plan made ready for one ISA and thread count.")
       .def(py::init(&make_session), py::arg("plan"), py::arg("isa") = py::none(),
-           py::arg("threads") = 1)
+           py::arg("threads") = 1, py::arg("kernels") = std::vector<std::string>())
       .def("run", &run, py::arg("inputs"), py::arg("outputs"),
            "Arrays in the plan's order; exactly dtype, shape, C order. Outputs are written.")
       .def("bind", &bind, py::arg("inputs"), py::arg("outputs"),

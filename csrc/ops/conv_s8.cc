@@ -7,12 +7,25 @@
 namespace octavo {
 namespace {
 
+GemmLayer gemm_layer(const StepView& step, const Window2d& w, int32_t groups,
+                     const PaddedInput& input) {
+  const Tensor& y = step.output(0);
+  ConvRows conv = make_conv_rows(step, w, input, groups);
+  return {conv.rows,
+          groups,
+          y.dims[3] / groups,
+          std::move(conv.segments),
+          conv.segment_len,
+          step.input(0).zero_point,
+          read_requant(step, 11, y, true)};
+}
+
 class ConvGemm final : public Op {
  public:
   ConvGemm(const StepView& step, const Window2d& w, int32_t groups, const PrepareContext& context)
       : input_(step, step.input(0), step.output(0), w),
         output_(step.output(0)),
-        gemm_(layer(step, w, groups), weights(step, w, groups), context) {
+        gemm_(gemm_layer(step, w, groups, input_), weights(step, w, groups), context) {
     info_ = {gemm_.kernel().name, gemm_.kernel().isa, Precision::kInt8, gemm_.threads()};
     scratch_bytes_ = input_.scratch_bytes();
     packed_bytes_ = gemm_.packed_bytes();
@@ -28,26 +41,18 @@ class ConvGemm final : public Op {
     return read_quant_weights(step, step.output(0).dims[3], k, step.input(0).zero_point);
   }
 
-  GemmLayer layer(const StepView& step, const Window2d& w, int32_t groups) const {
-    const Tensor& y = step.output(0);
-    ConvRows conv = make_conv_rows(step, w, input_, groups);
-    return {conv.rows,
-            groups,
-            y.dims[3] / groups,
-            std::move(conv.segments),
-            conv.segment_len,
-            step.input(0).zero_point,
-            read_requant(step, 11, y, true)};
-  }
-
   PaddedInput input_;
   Address output_;
   PackedGemm gemm_;
 };
 
-}  // namespace
+struct Conv {  // a validated step
+  Window2d window;
+  int32_t groups;
+  bool depthwise;
+};
 
-std::unique_ptr<Op> prepare_conv_s8(const StepView& step, const PrepareContext& context) {
+Conv read_conv(const StepView& step) {
   step.expect({1, 1, 14, 0, 3, 1});
   const Tensor& x = step.input(0);
   const Tensor& y = step.output(0);
@@ -56,10 +61,24 @@ std::unique_ptr<Op> prepare_conv_s8(const StepView& step, const PrepareContext& 
   step.expect_disjoint(y, x);
   const Window2d w = read_window(step, x, y);
   const int32_t groups = read_groups(step, x, y);
-  if (groups > 1 && groups == x.dims[3] && groups == y.dims[3] && w.kh <= kMaxDepthwiseTaps) {
-    return prepare_depthwise(step, w, context);
-  }
-  return std::make_unique<ConvGemm>(step, w, groups, context);
+  const bool depthwise =
+      groups > 1 && groups == x.dims[3] && groups == y.dims[3] && w.kh <= kMaxDepthwiseTaps;
+  return {w, groups, depthwise};
+}
+
+}  // namespace
+
+std::unique_ptr<Op> prepare_conv_s8(const StepView& step, const PrepareContext& context) {
+  const Conv conv = read_conv(step);
+  if (conv.depthwise) return prepare_depthwise(step, conv.window, context);
+  return std::make_unique<ConvGemm>(step, conv.window, conv.groups, context);
+}
+
+KernelNames conv_s8_kernels(const StepView& step, const PrepareContext& context) {
+  const Conv conv = read_conv(step);
+  if (conv.depthwise) return depthwise_kernels(step, conv.window, context);
+  const PaddedInput input(step, step.input(0), step.output(0), conv.window);
+  return gemm_kernels(gemm_layer(step, conv.window, conv.groups, input), context);
 }
 
 }  // namespace octavo

@@ -11,6 +11,10 @@
 namespace octavo {
 namespace {
 
+DwconvS8Shape shape_of(const Window2d& w, int32_t channels, bool weights_fit_s8) {
+  return {channels, w.kh, w.kw, w.stride_w, w.dilation_w, weights_fit_s8};
+}
+
 class Depthwise final : public Op {
  public:
   Depthwise(const StepView& step, const Window2d& w, const PrepareContext& context)
@@ -32,7 +36,7 @@ class Depthwise final : public Op {
     args_.stride_x = w.stride_w;
     args_.dilation_x = w.dilation_w;
     args_.requant = read_requant(step, 11, y, true);
-    pack(read_quant_weights(step, y.dims[3], int64_t{w.kh} * w.kw, x.zero_point), x.zero_point,
+    pack(read_quant_weights(step, y.dims[3], int64_t{w.kh} * w.kw, x.zero_point), w, x.zero_point,
          context);
     const int64_t macs = checked_mul(y.elements(), int64_t{w.kh} * w.kw, "MACs");
     // A depthwise multiply-accumulate costs about three of a GEMM's: no reuse between channels.
@@ -63,7 +67,8 @@ class Depthwise final : public Op {
     }
   }
 
-  void pack(const QuantWeights& weights, int32_t in_zero_point, const PrepareContext& context) {
+  void pack(const QuantWeights& weights, const Window2d& w, int32_t in_zero_point,
+            const PrepareContext& context) {
     const int32_t channels = args_.channels;
     const int64_t taps = int64_t{args_.kh} * args_.kw;
     std::vector<int16_t> by_tap(weights.values.size());  // [kh][kw][channels]
@@ -77,8 +82,10 @@ class Depthwise final : public Op {
                               weights.bias.data(),
                               weights.multiplier.data(),
                               in_zero_point};
-    kernel_ = &select_dwconv_s8(context.cap, {channels, args_.kh, args_.kw, args_.stride_x,
-                                              args_.dilation_x, weights.fit_s8});
+    kernel_ = context.kernel != nullptr ? find_dwconv_s8(context.kernel) : nullptr;
+    if (kernel_ == nullptr) {
+      kernel_ = &select_dwconv_s8(context.cap, shape_of(w, channels, weights.fit_s8));
+    }
     const DwconvS8Layout layout = kernel_->layout(raw);
     const int64_t bias_at = layout.weights, scale_at = checked_add(bias_at, layout.bias);
     storage_ = AlignedBuffer(static_cast<size_t>(checked_add(scale_at, layout.scale)));
@@ -101,6 +108,24 @@ class Depthwise final : public Op {
 std::unique_ptr<Op> prepare_depthwise(const StepView& step, const Window2d& w,
                                       const PrepareContext& context) {
   return std::make_unique<Depthwise>(step, w, context);
+}
+
+KernelNames depthwise_kernels(const StepView& step, const Window2d& w,
+                              const PrepareContext& context) {
+  const int32_t channels = step.output(0).dims[3];
+  const QuantWeights weights =
+      read_quant_weights(step, channels, int64_t{w.kh} * w.kw, step.input(0).zero_point);
+  const DwconvS8Shape shape = shape_of(w, channels, weights.fit_s8);
+  const DwconvS8Kernel& best = select_dwconv_s8(context.cap, shape);
+  KernelNames names{best.name};
+  int count = 0;
+  const DwconvS8Kernel* kernels = dwconv_s8_kernels(&count);
+  for (int i = 0; i < count; ++i) {
+    if (kernels[i].isa == best.isa && kernels + i != &best && dwconv_s8_takes(kernels[i], shape)) {
+      names.push_back(kernels[i].name);
+    }
+  }
+  return names;
 }
 
 }  // namespace octavo

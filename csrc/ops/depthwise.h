@@ -11,4 +11,8 @@ inline constexpr int32_t kMaxDepthwiseTaps = 64;
 std::unique_ptr<Op> prepare_depthwise(const StepView& step, const Window2d& w,
                                       const PrepareContext& context);
 
+// Kernels that can run it, the cost model's choice first.
+KernelNames depthwise_kernels(const StepView& step, const Window2d& w,
+                              const PrepareContext& context);
+
 }  // namespace octavo

@@ -33,14 +33,23 @@ class Linear final : public Op {
   PackedGemm gemm_;
 };
 
-}  // namespace
-
-std::unique_ptr<Op> prepare_linear_s8(const StepView& step, const PrepareContext& context) {
+void validate(const StepView& step) {
   step.expect({1, 1, 3, 0, 3, 1});
   step.expect_kernel_tensor(step.input(0), DType::kU8);
   step.expect_kernel_tensor(step.output(0), DType::kU8);
   step.expect_disjoint(step.output(0), step.input(0));
+}
+
+}  // namespace
+
+std::unique_ptr<Op> prepare_linear_s8(const StepView& step, const PrepareContext& context) {
+  validate(step);
   return std::make_unique<Linear>(step, linear_layer(step), context);
+}
+
+KernelNames linear_s8_kernels(const StepView& step, const PrepareContext& context) {
+  validate(step);
+  return gemm_kernels(linear_layer(step), context);
 }
 
 }  // namespace octavo

@@ -19,7 +19,21 @@ constexpr Kind kKinds[] = {
 #undef OCTAVO_OP
 };
 
+struct Choice {
+  const char* kind;
+  KernelNames (*kernels)(const StepView&, const PrepareContext&);
+};
+
+constexpr Choice kChoices[] = {{"conv_s8", conv_s8_kernels}, {"linear_s8", linear_s8_kernels}};
+
 }  // namespace
+
+KernelNames step_kernels(const StepView& step, const PrepareContext& context) {
+  for (const Choice& choice : kChoices) {
+    if (std::strcmp(choice.kind, step.kind) == 0) return choice.kernels(step, context);
+  }
+  return {};
+}
 
 std::unique_ptr<Op> prepare_op(const StepView& step, const PrepareContext& context) {
   for (const Kind& kind : kKinds) {

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "base/isa.h"
 #include "ops/step.h"
@@ -36,6 +37,8 @@ struct OpInfo {  // what session.kernels() tells
 struct PrepareContext {
   Isa cap;      // kernels above are not selected
   int threads;  // at most; each step takes fewer when its work is small
+  // The kernel a step must run with, one of step_kernels(); nullptr: the cost model chooses.
+  const char* kernel = nullptr;
 };
 
 // A step made ready for this CPU: validated, kernel chosen, weights packed. Immutable afterwards.
@@ -62,6 +65,11 @@ class Op {
 // Validates the step and builds its Op. Throws Error naming the step.
 std::unique_ptr<Op> prepare_op(const StepView& step, const PrepareContext& context);
 
+// Names of the kernels that can run a step here, all with the same bits, the cost model's choice
+// first; empty where a kind leaves no choice. Throws like prepare_op.
+using KernelNames = std::vector<const char*>;
+KernelNames step_kernels(const StepView& step, const PrepareContext& context);
+
 // Threads worth using for a step of so many multiply-accumulates and bytes moved: each gets at
 // least kCyclesPerThread of work, several times the 0.2-0.4 us (1,000 cycles) of a fork and join.
 inline constexpr int64_t kCyclesPerThread = 8000;
@@ -78,5 +86,9 @@ inline int threads_for(const PrepareContext& context, int64_t macs, int64_t byte
   std::unique_ptr<Op> prepare_##kind(const StepView& step, const PrepareContext& context);
 #include "ops/ops.inc"
 #undef OCTAVO_OP
+
+// Likewise for the kinds that leave a choice.
+KernelNames conv_s8_kernels(const StepView& step, const PrepareContext& context);
+KernelNames linear_s8_kernels(const StepView& step, const PrepareContext& context);
 
 }  // namespace octavo

@@ -12,7 +12,28 @@ namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+GemmS8Shape shape_of(const GemmLayer& layer) {
+  const int64_t k = checked_mul(static_cast<int64_t>(layer.segments.size()), layer.segment_len);
+  return {layer.rows.outer(0), layer.n, checked_int32(k, "reduction length")};
+}
+
+const GemmS8Kernel& choose(const GemmLayer& layer, const PrepareContext& context) {
+  const GemmS8Kernel* named = context.kernel != nullptr ? find_gemm_s8(context.kernel) : nullptr;
+  return named != nullptr ? *named : select_gemm_s8(context.cap, shape_of(layer));
+}
+
 }  // namespace
+
+KernelNames gemm_kernels(const GemmLayer& layer, const PrepareContext& context) {
+  const GemmS8Kernel& best = select_gemm_s8(context.cap, shape_of(layer));
+  KernelNames names{best.name};
+  int count = 0;
+  const GemmS8Kernel* kernels = gemm_s8_kernels(&count);
+  for (int i = 0; i < count; ++i) {
+    if (kernels[i].isa == best.isa && kernels + i != &best) names.push_back(kernels[i].name);
+  }
+  return names;
+}
 
 PackedGemm::PackedGemm(const GemmLayer& layer, const QuantWeights& weights,
                        const PrepareContext& context)
@@ -23,8 +44,8 @@ PackedGemm::PackedGemm(const GemmLayer& layer, const QuantWeights& weights,
       segment_len_(layer.segment_len),
       requant_(layer.requant) {
   const int32_t segment_count = checked_int32(static_cast<int64_t>(layer.segments.size()));
-  const int64_t k = checked_mul(segment_count, layer.segment_len);
-  kernel_ = &select_gemm_s8(context.cap, {m_, n_, checked_int32(k, "reduction length")});
+  const int64_t k = shape_of(layer).k;
+  kernel_ = &choose(layer, context);
   for (int32_t g = 0; g < groups_; ++g) {
     GemmS8Weights group{};
     group.n = n_;

@@ -21,7 +21,10 @@ struct GemmLayer {
   Requant requant;
 };
 
-// The layer packed for the kernel that select_gemm_s8 chose.
+// Kernels that can run the layer, the cost model's choice first.
+KernelNames gemm_kernels(const GemmLayer& layer, const PrepareContext& context);
+
+// The layer packed for one of them: context.kernel, or the first.
 class PackedGemm {
  public:
   PackedGemm(const GemmLayer& layer, const QuantWeights& weights, const PrepareContext& context);

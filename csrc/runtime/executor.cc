@@ -28,6 +28,21 @@ std::string usable_names() {
   return names;
 }
 
+// The kernel that somebody chose for a step; nullptr when nobody did. A name that the step cannot
+// run with, as one measured on another CPU, is refused.
+const char* chosen_kernel(const StepView& step, const PrepareContext& context,
+                          const std::string& wanted) {
+  if (wanted.empty()) return nullptr;
+  std::string names;
+  for (const char* name : step_kernels(step, context)) {
+    if (wanted == name) return name;
+    names += names.empty() ? "" : ", ";
+    names += name;
+  }
+  step.fail(ErrorCode::kInvalidArgument, "cannot run with kernel '%.100s'; can run with: %s",
+            wanted.c_str(), names.empty() ? "(no choice)" : names.c_str());
+}
+
 // Whose halo holds its pad value at a point of the program: at most one tensor for each first byte.
 // Tensors with the same first byte, views and former tenants of the place alike, may have other pad
 // values and wider halos, so a halo is filled only before a step that reads its tensor, and counts
@@ -66,26 +81,31 @@ Isa usable_isa(const char* name) {
   return isa;
 }
 
-Executor::Executor(std::shared_ptr<const LoadedPlan> plan, Isa cap, int threads)
+Executor::Executor(std::shared_ptr<const LoadedPlan> plan, Isa cap, int threads,
+                   const std::vector<std::string>& kernels)
     : loaded_(std::move(plan)), threads_(threads == 0 ? available_cpus() : threads) {
   if (threads_ < 1 || threads_ > kMaxThreads) {
     fail(ErrorCode::kInvalidArgument, "threads is %d, must be 0 (all CPUs) to %d", threads,
          kMaxThreads);
   }
-  prepare(cap);
+  prepare(cap, kernels);
   const size_t bases = 1 + this->plan().inputs.size() + this->plan().outputs.size();
   workspaces_ = std::make_unique<WorkspacePool>(this->plan().arena_bytes, scratch_bytes_, bases);
 }
 
-void Executor::prepare(Isa cap) {
+void Executor::prepare(Isa cap, const std::vector<std::string>& kernels) {
   const Plan& p = plan();
-  const PrepareContext context{cap, threads_};
+  if (kernels.size() > p.steps.size()) {
+    fail(ErrorCode::kInvalidArgument, "%zu kernels for %zu steps", kernels.size(), p.steps.size());
+  }
   HaloState halos;
   for (size_t s = 0; s < p.steps.size(); ++s) {
     const StepView& step = p.steps[s];
     for (int i = 0; i < step.inputs.count; ++i) {
       if (halos.claim(step.input(i))) add(std::make_unique<HaloFill>(step.input(i)), s);
     }
+    PrepareContext context{cap, threads_};
+    if (s < kernels.size()) context.kernel = chosen_kernel(step, context, kernels[s]);
     add(prepare_op(step, context), s);
     const Op& op = *program_.back().op;
     infos_.push_back(&op.info());

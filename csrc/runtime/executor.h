@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "ops/op.h"
@@ -16,8 +17,10 @@ Isa usable_isa(const char* name);
 // A plan made ready for one ISA and thread count. All methods may be called from many threads.
 class Executor {
  public:
-  // threads: 0 means every CPU this process may use.
-  Executor(std::shared_ptr<const LoadedPlan> plan, Isa cap, int threads);
+  // threads: 0 means every CPU this process may use. kernels: by step, one of step_kernels() or ""
+  // for the cost model's choice; may be shorter than the plan.
+  Executor(std::shared_ptr<const LoadedPlan> plan, Isa cap, int threads,
+           const std::vector<std::string>& kernels = {});
 
   // Addresses of the model's inputs and outputs in order, each of the size and alignment of its
   // element type, outputs overlapping nothing. Allocates only when runs overlap in time; throws
@@ -45,7 +48,7 @@ class Executor {
     std::unique_ptr<Op> op;
     size_t step;
   };
-  void prepare(Isa cap);
+  void prepare(Isa cap, const std::vector<std::string>& kernels);
   void add(std::unique_ptr<Op> op, size_t step);
   RunContext bind(Workspace* workspace, const uint8_t* const* inputs,
                   uint8_t* const* outputs) const noexcept;

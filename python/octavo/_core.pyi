@@ -48,6 +48,8 @@ __all__: list[str] = [
     "pool_s8_run",
     "softmax_s8_rows",
     "softmax_s8_run",
+    "time_kernels",
+    "tunable_steps",
 ]
 
 class GuardBuffer:
@@ -170,7 +172,13 @@ class Session:
     """
     A plan made ready for one ISA and thread count.
     """
-    def __init__(self, plan: Plan, isa: str | None = None, threads: int = 1) -> None: ...
+    def __init__(
+        self,
+        plan: Plan,
+        isa: str | None = None,
+        threads: int = 1,
+        kernels: collections.abc.Sequence[str] = [],
+    ) -> None: ...
     def bind(
         self,
         inputs: collections.abc.Sequence[typing.Any],
@@ -479,4 +487,16 @@ def softmax_s8_run(
 ) -> None:
     """
     Runs one kernel by name on a row of n bytes; table holds 256 uint32 values.
+    """
+
+def time_kernels(
+    plan: Plan, step: int, isa: str | None = None, threads: int = 1, budget_ns: int = 3000000
+) -> list[tuple[str, int]]:
+    """
+    (kernel, fastest nanoseconds) of a step, the kernels taking turns.
+    """
+
+def tunable_steps(plan: Plan, isa: str | None = None, threads: int = 1) -> list[typing.Any]:
+    """
+    (step, signature, kernels) where several can run a step, the cost model's choice first.
     """

@@ -125,6 +125,7 @@ class Model:
         shapes: InputShapes | None = None,
         strict: bool = False,
         keep_all: bool = False,
+        tune: bool | Source = False,
     ) -> Session:
         """A Session for this CPU.
 
@@ -133,7 +134,12 @@ class Model:
         `strict` refuses any float32 step in a quantized model; `keep_all` gives every tensor memory
         of its own, so that `Session.read_tensor` can read all of them.
 
-        Raises IsaError, StrictError, ShapeError, UnsupportedError, InvalidArgumentError.
+        `tune=True` times every kernel that can run a step (a few ms per layer) and takes the
+        fastest instead of the cost model's choice; a path keeps the times in a JSON file for the
+        next process. The results do not depend on it, bit for bit.
+
+        Raises IsaError, StrictError, ShapeError, UnsupportedError, InvalidArgumentError, and
+        FormatError where `tune` names a file of another kind.
         """
         if type(threads) is not int or not 1 <= threads <= 1024:
             raise InvalidArgumentError(f"threads={threads!r}: pass a whole number from 1 to 1024")
@@ -143,6 +149,11 @@ class Model:
             plan = self._plan
         else:
             plan = self._build(self._resolve(shapes), keep_all)
+        choose = None
+        if tune is not False:
+            from octavo.tuning import tuner_for
+
+            choose = tuner_for(tune)
         return Session(
             plan,
             (self.inputs, self.outputs),
@@ -150,6 +161,7 @@ class Model:
             threads=threads,
             reasons=_LazyReasons(self),
             replan=(lambda s: self._build(s, keep_all)) if self._card.dynamic else None,
+            tune=choose,
         )
 
     def _refuse_float(self) -> None:

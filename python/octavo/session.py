@@ -98,9 +98,9 @@ class BoundRun:
 class _Executor:
     """A plan prepared for this CPU, for one set of input shapes."""
 
-    def __init__(self, plan: Any, isa: str | None, threads: int) -> None:
+    def __init__(self, plan: Any, isa: str | None, threads: int, kernels: list[str]) -> None:
         self.plan = plan
-        self.core = _core.Session(plan, isa, threads)
+        self.core = _core.Session(plan, isa, threads, kernels)
         self.shapes: Shapes = tuple(tuple(t["shape"]) for t in plan.inputs)
         self._outputs = [(tuple(t["shape"]), np.dtype(DTYPES[t["dtype"]])) for t in plan.outputs]
 
@@ -121,6 +121,7 @@ class Session:
         threads: int,
         reasons: Mapping[str, str],
         replan: Callable[[Shapes], Any] | None,
+        tune: Callable[[Any, str | None, int], list[str]] | None = None,
     ) -> None:
         self.inputs, self.outputs = tuple(infos[0]), tuple(infos[1])
         self.isa = isa or os.environ.get("OCTAVO_ISA") or None
@@ -128,9 +129,14 @@ class Session:
         self._reasons = reasons
         self._replan = replan
         self._lock = threading.Lock()
-        self._default = _Executor(plan, self.isa, threads)
+        self._tune = tune
+        self._default = self._prepare(plan)
         self._executors = {self._default.shapes: self._default}
         self._last = self._default  # what `read_tensor` reads
+
+    def _prepare(self, plan: Any) -> _Executor:
+        kernels = [] if self._tune is None else self._tune(plan, self.isa, self.threads)
+        return _Executor(plan, self.isa, self.threads, kernels)
 
     @property
     def arena_bytes(self) -> int:
@@ -268,7 +274,7 @@ class Session:
         assert self._replan is not None
         with self._lock:
             if shapes not in self._executors:
-                made = _Executor(self._replan(shapes), self.isa, self.threads)
+                made = self._prepare(self._replan(shapes))
                 while len(self._executors) >= _MAX_CACHED_SHAPES:
                     oldest = (key for key in self._executors if key != self._default.shapes)
                     self._executors.pop(next(oldest))

@@ -10,6 +10,9 @@ onnx = pytest.importorskip("onnx", reason="NOT RUN: needs pip install 'octavo[on
 
 import octavo  # noqa: E402
 import witness_models  # noqa: E402
+from octavo import _core  # noqa: E402
+from octavo.ir import DTYPES  # noqa: E402
+from octavo.plan import Plan  # noqa: E402
 from octavo.reference import run_int  # noqa: E402
 
 SEED = 20240607
@@ -90,6 +93,24 @@ def test_norm(cases, model_name):
         if value.dtype == "s8" and found.dtype == np.uint8:  # the plan stores q + 128
             want = want.view(np.uint8) ^ np.uint8(0x80)
         np.testing.assert_array_equal(found, want, err_msg=name)
+
+
+def test_no_choice_of_kernel_changes_a_bit(cases, model_name, isa):
+    """Each kernel that some step can run, in every step that can run it."""
+    case = cases(model_name)
+    expected = digests(case.outputs())
+    plan = Plan.from_bytes(case.model.plan_bytes().data)
+    steps = _core.tunable_steps(plan, isa)
+    for kernel in sorted({name for _, _, names in steps for name in names}):
+        chosen = [""] * len(plan.steps)
+        for step, _, names in steps:
+            chosen[step] = kernel if kernel in names else ""
+        session = _core.Session(plan, isa, 2, chosen)
+        outputs = {
+            t["name"]: np.empty(t["shape"], np.dtype(DTYPES[t["dtype"]])) for t in plan.outputs
+        }
+        session.run([case.feed[t["name"]] for t in plan.inputs], list(outputs.values()))
+        assert digests(outputs) == expected, kernel
 
 
 @pytest.mark.parametrize("name", ["digits", "mixed_ops", "resnet8"])

@@ -67,6 +67,7 @@ struct DwconvS8Shape {
   int32_t channels, kh, kw, stride_x, dilation_x;
   bool weights_fit_s8;
 };
+bool dwconv_s8_takes(const DwconvS8Kernel& kernel, const DwconvS8Shape& shape);
 const DwconvS8Kernel& select_dwconv_s8(Isa cap, const DwconvS8Shape& shape);
 
 #define OCTAVO_DWCONV_S8(isa, name, kh, kw, stride_x, dilated, weight_bits, pack) \

@@ -15,13 +15,6 @@ constexpr DwconvS8Kernel kKernels[] = {
 };
 constexpr int kCount = static_cast<int>(sizeof(kKernels) / sizeof(kKernels[0]));
 
-bool takes(const DwconvS8Kernel& kernel, const DwconvS8Shape& shape) {
-  return (kernel.kh == 0 || kernel.kh == shape.kh) && (kernel.kw == 0 || kernel.kw == shape.kw) &&
-         (kernel.stride_x == 0 || kernel.stride_x == shape.stride_x) &&
-         (kernel.dilated || shape.dilation_x == 1) &&
-         (kernel.weight_bits == 9 || shape.weights_fit_s8);
-}
-
 }  // namespace
 
 const DwconvS8Kernel* dwconv_s8_kernels(int* count) {
@@ -36,10 +29,17 @@ const DwconvS8Kernel* find_dwconv_s8(const char* name) {
   return nullptr;
 }
 
+bool dwconv_s8_takes(const DwconvS8Kernel& kernel, const DwconvS8Shape& shape) {
+  return (kernel.kh == 0 || kernel.kh == shape.kh) && (kernel.kw == 0 || kernel.kw == shape.kw) &&
+         (kernel.stride_x == 0 || kernel.stride_x == shape.stride_x) &&
+         (kernel.dilated || shape.dilation_x == 1) &&
+         (kernel.weight_bits == 9 || shape.weights_fit_s8);
+}
+
 // The first row that takes the layer; the scalar row, which is last, takes every layer.
 const DwconvS8Kernel& select_dwconv_s8(Isa cap, const DwconvS8Shape& shape) {
   const DwconvS8Kernel* kernel = kKernels;
-  while (!isa_usable(cap, kernel->isa) || !takes(*kernel, shape)) ++kernel;
+  while (!isa_usable(cap, kernel->isa) || !dwconv_s8_takes(*kernel, shape)) ++kernel;
   return *kernel;
 }
 

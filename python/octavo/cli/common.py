@@ -32,16 +32,26 @@ Array = NDArray[Any]
 
 
 def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
-    """--threads and --isa."""
+    """--threads, --isa and --tune."""
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads (default 1)")
     parser.add_argument(
         "--isa", metavar="NAME", help="restrict the instruction sets, e.g. scalar or avx2"
     )
+    parser.add_argument(
+        "--tune",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="FILE",
+        help="measure which kernel is fastest for each layer; FILE (JSON) remembers",
+    )
 
 
 def compile_model(model: Model, arguments: argparse.Namespace, **options: Any) -> Session:
-    """The session that --threads and --isa ask for."""
-    return model.compile(threads=arguments.threads, isa=arguments.isa, **options)
+    """The session that --threads, --isa and --tune ask for."""
+    return model.compile(
+        threads=arguments.threads, isa=arguments.isa, tune=arguments.tune, **options
+    )
 
 
 def print_json(document: Any) -> None:
