@@ -13,10 +13,10 @@ set(OCTAVO_ARCH_scalar any)
 set(OCTAVO_FLAGS_scalar "")
 
 set(OCTAVO_ARCH_avx2 x86)
-set(OCTAVO_FLAGS_avx2 -mavx2 -mf16c)
+set(OCTAVO_FLAGS_avx2 -mavx2 -mf16c -mpclmul)
 
 set(OCTAVO_ARCH_avxvnni x86)
-set(OCTAVO_FLAGS_avxvnni -mavx2 -mf16c -mavxvnni)
+set(OCTAVO_FLAGS_avxvnni -mavx2 -mf16c -mpclmul -mavxvnni)
 
 # 512-bit vectors on purpose: on every CPU with VNNI the licence loss is below the gain of the width.
 set(OCTAVO_ARCH_avx512vnni x86)
@@ -52,7 +52,7 @@ if(OCTAVO_EMULATE)
   endif()
   # -Wno-*: 64-byte vectors without AVX-512 have an ABI note, and lose alignment as template arguments
   # (the emulation only copies them).
-  set(OCTAVO_FLAGS_avx512vnni -mavx2 -mf16c -Wno-psabi -Wno-ignored-attributes -Wno-uninitialized
+  set(OCTAVO_FLAGS_avx512vnni -mavx2 -mf16c -mpclmul -Wno-psabi -Wno-ignored-attributes -Wno-uninitialized
                               -Wno-maybe-uninitialized)
 endif()
 

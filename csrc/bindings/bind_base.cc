@@ -3,15 +3,16 @@
 
 #include <pybind11/stl.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/checked.h"
-#include "base/crc32.h"
 #include "base/error.h"
 #include "base/guard_buffer.h"
 #include "base/isa.h"
 #include "base/parallel.h"
+#include "kernels/crc32/crc32.h"
 
 namespace py = pybind11;
 
@@ -80,7 +81,11 @@ py::dict cpu_info() {
   return info;
 }
 
-uint32_t crc32_of(const py::buffer& data, uint32_t crc) {
+uint32_t crc32_of(const py::buffer& data, uint32_t crc, const std::optional<std::string>& name) {
+  const Crc32Kernel* kernel = name ? find_crc32(name->c_str()) : nullptr;
+  if (name && (kernel == nullptr || !isa_supported(kernel->isa))) {
+    fail(ErrorCode::kIsa, "crc32: no usable kernel '%s'", name->c_str());
+  }
   const py::buffer_info info = data.request();
   if (!PyBuffer_IsContiguous(info.view(), 'C')) {
     fail(ErrorCode::kInvalidArgument, "crc32: the buffer is not contiguous");
@@ -88,7 +93,18 @@ uint32_t crc32_of(const py::buffer& data, uint32_t crc) {
   const size_t bytes =
       checked_mul_size(static_cast<size_t>(info.size), static_cast<size_t>(info.itemsize));
   py::gil_scoped_release nogil;
-  return crc32(info.ptr, bytes, crc);
+  return (kernel != nullptr ? kernel->run : fast_crc32)(info.ptr, bytes, crc);
+}
+
+py::list crc32_rows() {
+  py::list result;
+  int count;
+  const Crc32Kernel* kernels = crc32_kernels(&count);
+  for (int i = 0; i < count; ++i) {
+    const Crc32Kernel& k = kernels[i];
+    result.append(py::make_tuple(k.name, isa_name(k.isa), "crc32", isa_supported(k.isa)));
+  }
+  return result;
 }
 
 // The slices that parallel_for really ran, by worker; a worker without a slice is left out.
@@ -147,7 +163,9 @@ void bind_base(py::module_& m) {
         return isa_allows(isa_argument(cap), isa_argument(row));
       },
       py::arg("cap"), py::arg("row"), "A session restricted to cap may use row.");
-  m.def("crc32", &crc32_of, py::arg("data"), py::arg("crc") = 0, "CRC-32 as zlib.crc32.");
+  m.def("crc32", &crc32_of, py::arg("data"), py::arg("crc") = 0, py::arg("kernel") = py::none(),
+        "CRC-32 as zlib.crc32, by the best kernel or the one named.");
+  m.def("crc32_rows", &crc32_rows, "Every kernel: (name, isa, op, supported).");
   m.def("parallel_slices", &parallel_slices, py::arg("threads"), py::arg("tasks"));
   m.def("parallel_sum", &parallel_sum, py::arg("threads"), py::arg("tasks"), py::arg("repeat") = 1);
   py::class_<GuardBuffer>(m, "GuardBuffer", py::buffer_protocol(),

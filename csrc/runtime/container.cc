@@ -3,8 +3,8 @@
 
 #include <cstring>
 
-#include "base/crc32.h"
 #include "base/error.h"
+#include "kernels/crc32/crc32.h"
 
 namespace octavo {
 namespace {
@@ -86,7 +86,7 @@ std::vector<Entry> read_table(ByteSpan file, Header header) {
   std::memcpy(entries.data(), file.data + kHeaderBytes, table_bytes);
   const uint32_t stored = header.crc;
   header.crc = 0;
-  const uint32_t crc = crc32(entries.data(), table_bytes, crc32(&header, sizeof header));
+  const uint32_t crc = fast_crc32(entries.data(), table_bytes, fast_crc32(&header, sizeof header));
   if (crc != stored) {
     fail(ErrorCode::kFormat, "octavo file: the header's CRC is %08x, stored is %08x: damaged", crc,
          stored);
@@ -137,7 +137,7 @@ ByteSpan section_bytes(ByteSpan file, const Entry& entry, const std::string& nam
     fail(ErrorCode::kFormat, "octavo file: padding before section '%s' is not 0", name.c_str());
   }
   const ByteSpan bytes{file.data + start, static_cast<size_t>(entry.size)};
-  const uint32_t crc = crc32(bytes.data, bytes.size);
+  const uint32_t crc = fast_crc32(bytes.data, bytes.size);
   if (crc != entry.crc) {
     fail(ErrorCode::kFormat, "octavo file: section '%s': CRC is %08x, stored is %08x: damaged",
          name.c_str(), crc, entry.crc);

@@ -30,6 +30,7 @@ __all__: list[str] = [
     "cpu_brand",
     "cpu_info",
     "crc32",
+    "crc32_rows",
     "dwconv_s8_rows",
     "dwconv_s8_select",
     "eltwise_s8_rows",
@@ -343,9 +344,16 @@ def cpu_info() -> dict[str, typing.Any]:
     Brand, CPUs, cache sizes, best ISA, emulated.
     """
 
-def crc32(data: numpy.typing.NDArray[typing.Any] | _Buffer, crc: int = 0) -> int:
+def crc32(
+    data: numpy.typing.NDArray[typing.Any] | _Buffer, crc: int = 0, kernel: str | None = None
+) -> int:
     """
-    CRC-32 as zlib.crc32.
+    CRC-32 as zlib.crc32, by the best kernel or the one named.
+    """
+
+def crc32_rows() -> list[typing.Any]:
+    """
+    Every kernel: (name, isa, op, supported).
     """
 
 def dwconv_s8_rows() -> list[typing.Any]:
