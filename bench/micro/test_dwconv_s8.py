@@ -53,9 +53,10 @@ def test_dwconv_s8(case: tuple[Row, Shape], benchmark: BenchmarkFixture) -> None
     if not supported:
         pytest.skip(f"NOT RUN: {name}: this machine lacks {isa}")
     rng = np.random.default_rng(1)
+    weights = rng.laplace(size=(kernel, kernel, channels))
     layer = _core.DwconvS8(
         name,
-        rng.integers(-128, 128, (kernel, kernel, channels)).astype(np.int16),
+        np.rint(weights / np.abs(weights).max(axis=(0, 1)) * 127).astype(np.int16),
         rng.integers(-1000, 1000, channels).astype(np.int32),
         rng.uniform(1e-3, 2e-3, channels).astype(np.float32),
         in_zero_point=3,

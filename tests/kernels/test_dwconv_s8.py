@@ -155,6 +155,32 @@ def test_corner_values(row, rng):
             case.check()
 
 
+@pytest.mark.parametrize("large", [0, 1, 3], ids="large{}".format)
+def test_columns_that_need_a_second_product(row, rng, large):
+    """Weights whose pairs fit int16, and among them a few columns that no split makes fit."""
+    for channels, out_w in itertools.product([3, 8, 11, 16, 24, 32, 35, 44, 64, 96], [1, 3, 6, 29]):
+        case = Case(row, rng, channels, out_w, row.geometries()[0])
+        case.x[:] = rng.choice([0, 1, 254, 255], case.x.shape)
+        case.weights[:] = rng.integers(-40, 41, case.weights.shape)
+        sign = rng.choice([-1, 1])
+        for c, j in zip(rng.integers(0, channels, large), rng.integers(0, 3, large), strict=True):
+            case.weights[:, j, c] = sign * rng.integers(86, 128, 3)  # 3 * 86 > 2 * 128
+        case.multiplier[:] = rng.uniform(5e-4, 4e-3, channels)
+        for qmin, qmax in [(0, 255), (0, 254), (1, 255), (30, 90)]:
+            case.quant.update(in_zp=5, out_zp=30, qmin=qmin, qmax=qmax)
+            case.check()
+
+
+@pytest.mark.parametrize("weight", [-128, -127, 126, 127])
+def test_equal_weights(row, rng, weight):
+    """A smooth filter is the worst case: all three weights of a column large and of one sign."""
+    for channels in (7, 16, 33):
+        case = Case(row, rng, channels, 9, row.geometries()[0])
+        case.weights[:] = weight
+        case.x[:] = rng.choice([254, 255], case.x.shape)
+        case.check()
+
+
 def test_every_tap_alone(row, rng):
     """One weight of one tap at a time: catches a tap that is swapped, lost or counted twice."""
     for geometry in row.geometries()[:6]:

@@ -14,15 +14,6 @@ constexpr int kNoTap = -1;
 const int kPairs3x3[] = {0, 3, 1, 4, 2, 5, 6, 7, kNoTap, 8};
 const int kQuads3x3[] = {0, 3, 6, kNoTap, 1, 4, 7, kNoTap, 2, 5, 8, kNoTap};
 
-// -z_a * sum(w) moved into the bias. Modulo 2^32, like every accumulator.
-uint32_t folded_bias(const DwconvS8Weights& w, int64_t c) {
-  uint32_t bias = static_cast<uint32_t>(w.bias[c]);
-  for (int64_t t = 0; t < int64_t{w.kh} * w.kw; ++t) {
-    bias -= static_cast<uint32_t>(w.in_zero_point * w.weights[t * w.channels + c]);
-  }
-  return bias;
-}
-
 int64_t round_up64(int64_t bytes) {
   return checked_round_up(bytes, 64, "packed depthwise weights");
 }
@@ -68,7 +59,7 @@ struct GroupPacking {
         const int vector = p / lanes, lane = p % lanes;
         const int channel = c + lane / 4 * (4 * kVectors) + 4 * vector + lane % 4;
         if (channel >= w.channels) continue;
-        const uint32_t folded = folded_bias(w, channel);
+        const uint32_t folded = folded_dwconv_s8_bias(w, channel);
         std::memcpy(bias + p, &folded, sizeof folded);
         scale[p] = w.multiplier[channel];
         for (size_t k = 0; k < taps.size(); ++k) {
@@ -92,6 +83,14 @@ using Quads = GroupPacking<int8_t, 4, 4, 16>;
 
 }  // namespace
 
+uint32_t folded_dwconv_s8_bias(const DwconvS8Weights& w, int64_t c) {
+  uint32_t bias = static_cast<uint32_t>(w.bias[c]);
+  for (int64_t t = 0; t < int64_t{w.kh} * w.kw; ++t) {
+    bias -= static_cast<uint32_t>(w.in_zero_point * w.weights[t * w.channels + c]);
+  }
+  return bias;
+}
+
 #define OCTAVO_GROUPED(packing, Type, Scalar, taps)                                           \
   DwconvS8Layout layout_##packing(const DwconvS8Weights& w) { return Type(taps).layout(w); }  \
   void pack_##packing(const DwconvS8Weights& w, void* weights, int32_t* bias, float* scale) { \
@@ -111,7 +110,7 @@ DwconvS8Layout layout_taps(const DwconvS8Weights& w) {
 void pack_taps(const DwconvS8Weights& w, void* weights, int32_t* bias, float* scale) {
   std::memcpy(weights, w.weights, static_cast<size_t>(w.kh) * w.kw * w.channels * sizeof(int16_t));
   for (int c = 0; c < w.channels; ++c) {
-    const uint32_t folded = folded_bias(w, c);
+    const uint32_t folded = folded_dwconv_s8_bias(w, c);
     std::memcpy(bias + c, &folded, sizeof folded);
     scale[c] = w.multiplier[c];
   }

@@ -7,6 +7,7 @@
 //   pairs   vpmaddwd: s16, any 9-bit weight. Blocks of 16 channels: [group][2][8 lanes][2 taps]
 //   quads   vpdpbusd: s8. Blocks of 64 channels: [group][4][16 lanes][4 taps]; the last block, when
 //           it has at most 32 channels, [group][4][8 lanes][4 taps]
+//   quads_3x3_x32  256-bit rows: quads32.h
 //   taps    scalar: s16 [kh * kw][channels], bias and scale in natural order
 // In pairs and quads, lane l of vector v of a block with V vectors is channel
 // (l / 4) * 4V + 4v + l % 4: unpack builds and packs undoes just that order, with no permute.
@@ -19,11 +20,15 @@ namespace octavo {
   DwconvS8Layout layout_##packing(const DwconvS8Weights& w); \
   void pack_##packing(const DwconvS8Weights& w, void* weights, int32_t* bias, float* scale);
 OCTAVO_DWCONV_S8_PACKING(quads_3x3)
+OCTAVO_DWCONV_S8_PACKING(quads_3x3_x32)
 OCTAVO_DWCONV_S8_PACKING(quads_any)
 OCTAVO_DWCONV_S8_PACKING(pairs_3x3)
 OCTAVO_DWCONV_S8_PACKING(pairs_any)
 OCTAVO_DWCONV_S8_PACKING(taps)
 #undef OCTAVO_DWCONV_S8_PACKING
+
+// -z_a * sum(w) moved into the bias. Modulo 2^32, like every accumulator.
+uint32_t folded_dwconv_s8_bias(const DwconvS8Weights& w, int64_t channel);
 
 bool dwconv_s8_weights_fit_s8(const DwconvS8Weights& w);
 
