@@ -99,6 +99,11 @@ py::list steps(const PlanObject& self) {
     row["ints"] = to_list(step.ints);
     row["floats"] = to_list(step.floats);
     row["macs"] = step.macs;
+    int64_t constant_bytes = 0;
+    for (int i = 0; i < step.const_refs.count; ++i) {
+      constant_bytes += step.constants[step.const_refs.data[i]].size;
+    }
+    row["constant_bytes"] = constant_bytes;
     rows.append(row);
   }
   return rows;

@@ -92,15 +92,20 @@ py::list kernels(const SessionObject& self) {
   return rows;
 }
 
-std::vector<std::tuple<int64_t, int64_t>> profile(const SessionObject& self,
-                                                  const py::sequence& inputs,
-                                                  const py::sequence& outputs, int repeats) {
+std::vector<std::vector<int64_t>> step_times(const SessionObject& self, const py::sequence& inputs,
+                                             const py::sequence& outputs, int repeats) {
   if (repeats < 1 || repeats > kMaxRepeats) {
     fail(ErrorCode::kInvalidArgument, "repeats is %d, must be 1 to %d", repeats, kMaxRepeats);
   }
   const CheckedArrays arrays(self.executor->plan(), inputs, outputs);
   const py::gil_scoped_release nogil;
-  auto times = self.executor->profile(arrays.inputs.data(), arrays.outputs.data(), repeats);
+  return self.executor->profile(arrays.inputs.data(), arrays.outputs.data(), repeats);
+}
+
+std::vector<std::tuple<int64_t, int64_t>> profile(const SessionObject& self,
+                                                  const py::sequence& inputs,
+                                                  const py::sequence& outputs, int repeats) {
+  std::vector<std::vector<int64_t>> times = step_times(self, inputs, outputs, repeats);
   std::vector<std::tuple<int64_t, int64_t>> rows;
   for (std::vector<int64_t>& step : times) {
     std::sort(step.begin(), step.end());
@@ -134,6 +139,8 @@ void bind_session(py::module_& m) {
       .def("kernels", &kernels, "Per step: what was selected.")
       .def("profile", &profile, py::arg("inputs"), py::arg("outputs"), py::arg("repeats") = 20,
            "(fastest, median) nanoseconds per step.")
+      .def("step_times", &step_times, py::arg("inputs"), py::arg("outputs"), py::arg("repeats"),
+           "Per step: its nanoseconds in each run. Steps of one run follow without gaps.")
       .def("read_tensor", &read_tensor, py::arg("name"),
            "A copy of an arena tensor as the last run left it.")
       .def(

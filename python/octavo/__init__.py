@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from octavo.comparison import compare
     from octavo.model import Model, load, quantize
     from octavo.plan.card import TensorInfo
+    from octavo.report.profile import profile
     from octavo.session import Session, cpu_info
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ __all__ = [
     "compare",
     "cpu_info",
     "load",
+    "profile",
     "quantize",
 ]
 
@@ -39,6 +41,7 @@ _HOME = {
     "compare": "octavo.comparison",
     "cpu_info": "octavo.session",
     "load": "octavo.model",
+    "profile": "octavo.report.profile",
     "quantize": "octavo.model",
 }
 

@@ -217,6 +217,15 @@ class Session:
         """
         Arrays in the plan's order; exactly dtype, shape, C order. Outputs are written.
         """
+    def step_times(
+        self,
+        inputs: collections.abc.Sequence[typing.Any],
+        outputs: collections.abc.Sequence[typing.Any],
+        repeats: int,
+    ) -> list[list[int]]:
+        """
+        Per step: its nanoseconds in each run. Steps of one run follow without gaps.
+        """
     @property
     def arena_bytes(self) -> int: ...
     @property

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from octavo import _core
 from octavo.errors import InvalidArgumentError, ShapeError
 from octavo.ir import DTYPES
 from octavo.plan.card import TensorInfo
+from octavo.plan.kernels import KernelInfo, kernel_infos
 
 __all__ = [
     "BoundRun",
@@ -31,22 +33,6 @@ __all__ = [
 Array = NDArray[Any]
 Shapes = tuple[tuple[int, ...], ...]
 _MAX_CACHED_SHAPES = 8
-
-
-@dataclass(frozen=True)
-class KernelInfo:
-    """What runs a step: `precision` is "int8", "float32" or "copy"; `reason` says why a step of a
-    quantized model is in float32."""
-
-    step: int
-    node: str
-    op: str
-    kernel: str
-    isa: str
-    precision: str
-    macs: int
-    threads: int
-    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -194,26 +180,10 @@ class Session:
 
     def kernels(self) -> list[KernelInfo]:
         """What runs where, in the order of the steps, for the shapes compiled for."""
-        return self._kernels(self._default.core)
+        return self._kernels(self._default)
 
-    def _kernels(self, core: Any) -> list[KernelInfo]:
-        return [
-            KernelInfo(
-                step=entry["step"],
-                node=entry["name"],
-                op=entry["kind"],
-                kernel=entry["kernel"],
-                isa=entry["isa"],
-                precision=entry["precision"],
-                macs=entry["macs"],
-                threads=entry["threads"],
-                reason=self._reason(entry),
-            )
-            for entry in core.kernels()
-        ]
-
-    def _reason(self, entry: Mapping[str, Any]) -> str | None:
-        return self._reasons.get(entry["name"]) if entry["precision"] == "float32" else None
+    def _kernels(self, executor: _Executor) -> list[KernelInfo]:
+        return kernel_infos(executor.plan, executor.core, self._reasons)
 
     def profile(self, inputs: Mapping[str, Array] | Array, repeats: int = 20) -> list[LayerProfile]:
         """Times every step over `repeats` runs; see `LayerProfile`. Errors as in `run`."""
@@ -221,13 +191,25 @@ class Session:
         executor = self._executor_for(arrays)
         timed = executor.core.profile(arrays, executor.allocate(), repeats)
         rows = []
-        for kernel, (fastest, median) in zip(self._kernels(executor.core), timed, strict=True):
+        for kernel, (fastest, median) in zip(self._kernels(executor), timed, strict=True):
             rate = kernel.macs / fastest if kernel.macs and fastest else None
             share = None
             if rate is not None and kernel.precision == "int8":
                 share = rate / (measure_peak(kernel.isa) * max(1, kernel.threads))
             rows.append(LayerProfile(kernel, fastest / 1e3, median / 1e3, rate, share))
         return rows
+
+    def timeline(
+        self, inputs: Mapping[str, Array] | Array, repeats: int = 20
+    ) -> list[tuple[KernelInfo, float, float]]:
+        """(step, start, duration) in microseconds of every step in the fastest of `repeats` runs:
+        one run as it happened, while `profile` takes each step's best. Errors as in `run`."""
+        arrays = self._named(inputs, self.inputs, "input")
+        executor = self._executor_for(arrays)
+        times = executor.core.step_times(arrays, executor.allocate(), repeats)
+        fastest = min(zip(*times, strict=True), key=sum, default=())
+        rows = zip(self._kernels(executor), accumulate(fastest), fastest, strict=True)
+        return [(kernel, (end - ns) / 1e3, ns / 1e3) for kernel, end, ns in rows]
 
     def read_tensor(self, name: str) -> Array:
         """A tensor of the arena after the last run, as the plan stores it (s8 values as u8, +128).

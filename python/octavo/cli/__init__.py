@@ -13,7 +13,7 @@ from octavo.errors import OctavoError
 
 __all__ = ["main"]
 
-COMMANDS = ("demo", "quantize", "inspect", "run", "compare", "bench", "doctor")
+COMMANDS = ("demo", "quantize", "inspect", "run", "compare", "bench", "profile", "doctor")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -35,7 +35,8 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(sub)
-        sub.add_argument("--json", action="store_true", help="print machine-readable JSON")
+        if not getattr(module, "OWN_JSON", False):
+            sub.add_argument("--json", action="store_true", help="print machine-readable JSON")
         sub.set_defaults(run=module.run)
     return parser
 
@@ -45,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     stderr), 130 for Ctrl-C."""
     if sys.stdout is None:  # started with stdout closed
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (open until the process ends)
-    arguments = _parser().parse_args(argv)
     try:
+        arguments = _parser().parse_args(argv)
         status = int(arguments.run(arguments) or 0)
         sys.stdout.flush()  # a full disk or a closed pipe shows here, not while exiting
         return status

@@ -11,7 +11,7 @@ from octavo.comparison import LayerError
 from octavo.report.table import Column, bar, render
 from octavo.session import LayerProfile
 
-__all__ = ["layer_rows", "layer_table"]
+__all__ = ["layer_rows", "layer_table", "render_layers"]
 
 _COLUMNS = (
     Column("layer", width=30),
@@ -43,6 +43,10 @@ def layer_rows(
                 "us": layer.us,
                 "us_median": layer.us_median,
                 "macs": layer.kernel.macs,
+                "bytes": layer.kernel.bytes,
+                "threads": layer.kernel.threads,
+                "inputs": list(layer.kernel.inputs),
+                "outputs": list(layer.kernel.outputs),
                 "gmacs": layer.gmacs,
                 "share_of_peak": layer.share_of_peak,
                 "sqnr_db": error.sqnr_db if error else None,
@@ -56,9 +60,13 @@ def layer_rows(
 def layer_table(
     profile: Sequence[LayerProfile], errors: Mapping[str, LayerError] | None = None
 ) -> str:
-    """The rows as a terminal table, with a bar for each step's share of the time; the last column
-    stands there only with `errors`."""
-    total = sum(layer.us for layer in profile) or 1.0
+    """`render_layers` of a profile; the last column stands there only with `errors`."""
+    return render_layers(layer_rows(profile, errors), errors=errors is not None)
+
+
+def render_layers(rows: Sequence[Mapping[str, Any]], *, errors: bool = False) -> str:
+    """Rows of `layer_rows` as a terminal table, with a bar for each step's share of the time."""
+    total = sum(row["us"] for row in rows) or 1.0
 
     def number(value: float | None, pattern: str) -> str:
         return "" if value is None else "∞" if math.isinf(value) else pattern.format(value)
@@ -75,7 +83,7 @@ def layer_table(
             number(row["share_of_peak"] and 100 * row["share_of_peak"], "{:.0f} %"),
             number(row["sqnr_db"], "{:.1f}"),
         ]
-        for row in layer_rows(profile, errors)
+        for row in rows
     ]
-    shown = len(_COLUMNS) if errors is not None else len(_COLUMNS) - 1
+    shown = len(_COLUMNS) if errors else len(_COLUMNS) - 1
     return render(_COLUMNS[:shown], [row[:shown] for row in cells])
