@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole models at batch 1: Octavo and its peers on the same QDQ files, interleaved in one process.
+"""Whole models at batch 1: Octavo and its peers, interleaved in one process (docs/bench.md).
 
-python -m bench.models --peers onnxruntime,openvino --threads 1
-python -m bench.models --models a.onnx b.onnx --json out.json --png out.png
+python -m bench.models --threads 1,2 --json new.json --png bars.png --roofline layers.png
+python -m bench.models --only resnet18 --compare old.json     # exit code 3: octavo became slower
+python -m bench.models --from a.json b.json --png bars.png    # no measuring: merge and draw
 """
 
 from __future__ import annotations
@@ -13,18 +14,32 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from rich.console import Console
+import onnx
 
-from bench import qdq_cache, report, zoo
-from bench.measure import measure, reason
-from bench.results import ModelResult, Report, machine_info, package_versions
-from bench.runtimes import PEERS, OctavoRuntime, Runtime, open_runtimes
+from bench import qdq_cache, twins, zoo
+from bench.inputs import random_feed
+from bench.onnx_info import input_specs
+from octavo.benchmark.chart import write_chart
+from octavo.benchmark.measure import Alternative, Subject, reason
+from octavo.benchmark.peers import PEERS, LiteRt, open_runtimes
+from octavo.benchmark.regressions import compare_reports, regressions, render_changes
+from octavo.benchmark.results import ModelResult, Report, merge, read_report
+from octavo.benchmark.roofline import write_roofline
+from octavo.benchmark.runtimes import Feed, Runtime
+from octavo.benchmark.suite import (
+    add_measuring_arguments,
+    names,
+    new_report,
+    run_subjects,
+    settings_of,
+    thread_counts,
+)
+from octavo.benchmark.tables import render_report
+from octavo.errors import OctavoError
 
-DEFAULT_PEERS = ["onnxruntime", "openvino"]
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
+DEFAULT_PEERS = ["onnxruntime", "openvino", "litert"]
+COMPARED_INPUTS = 8
+FAILED, NOTHING, SLOWER = 1, 2, 3
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -34,30 +49,44 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--peers", type=_names, default=DEFAULT_PEERS, metavar="A,B", help=", ".join(PEERS))
-    add("--threads", type=int, default=1, help="threads of every runtime (default 1)")
-    add("--only", type=_names, metavar="A,B", help=f"zoo models: {', '.join(zoo.ZOO)}")
+    add("--peers", type=names, default=DEFAULT_PEERS, metavar="A,B", help=", ".join(PEERS))
+    add("--only", type=names, metavar="A,B", help=f"zoo models: {', '.join(zoo.ZOO)}")
     add("--models", type=Path, nargs="+", metavar="QDQ", help="QDQ ONNX files instead of the zoo")
-    add("--rounds", type=int, default=10, help="turns per runtime, about 50 ms each (default 10)")
-    add("--isa", help="restrict octavo to an instruction set, as OCTAVO_ISA does")
+    add_measuring_arguments(parser)
     add("--cache", type=Path, default=qdq_cache.default_cache(), help="folder for quantized models")
     add("--json", type=Path, metavar="FILE", help="write every figure")
-    add("--png", type=Path, metavar="FILE", help="write a bar chart")
+    add("--compare", type=Path, metavar="OLD", help="compare with an earlier --json")
+    add("--compare-anyway", action="store_true", help="even if machine or settings differ")
+    add(
+        "--from", dest="reports", type=Path, nargs="+", metavar="JSON",
+        help="take earlier reports instead of measuring; pieces are merged",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     for option, given, known in (("--peers", args.peers, PEERS), ("--only", args.only, zoo.ZOO)):
         for name in given or []:
             if name not in known:
                 parser.error(f"{option}: unknown name {name!r}; known: {', '.join(known)}")
-    if args.threads < 1 or args.rounds < 1:
-        parser.error("--threads and --rounds must be at least 1")
     if args.models and args.only:
         parser.error("--models and --only exclude each other")
+    try:
+        args.settings, args.threads = settings_of(args), thread_counts(args.threads)
+    except OctavoError as error:
+        parser.error(str(error))
+    if not args.threads or min(args.threads) < 1:
+        parser.error("--threads: must be at least 1")
     return args
 
 
-def _model_files(
-    args: argparse.Namespace, octavo: OctavoRuntime | None, scratch: Path
-) -> Iterator[tuple[str, Path | Exception]]:
+def _feeds(path: Path) -> list[Feed]:
+    """Seeded inputs at batch 1; the first is the one that gets timed."""
+    specs = input_specs(onnx.load_model(path))
+    return [
+        {spec.name: random_feed(spec.shape, spec.dtype, seed) for spec in specs}
+        for seed in range(1, COMPARED_INPUTS + 1)
+    ]
+
+
+def _model_files(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Path | Exception]]:
     """Name and static-shape QDQ file of each model asked for, or why there is none."""
     if args.models:
         for index, path in enumerate(args.models):
@@ -68,58 +97,82 @@ def _model_files(
                 yield path.stem, error
             else:
                 yield path.stem, target
-    elif octavo is not None:
-        for name in args.only or zoo.ZOO:
-            try:
-                yield name, qdq_cache.quantized_model(name, octavo, args.cache)
-            except Exception as error:  # one model that fails must not hide the others' figures
-                yield name, error
+        return
+    for name in args.only or zoo.ZOO:
+        try:
+            yield name, qdq_cache.quantized_model(name, args.cache)
+        except Exception as error:  # one model that fails must not hide the others' figures
+            yield name, error
 
 
-def _measure_all(
-    args: argparse.Namespace, runtimes: Mapping[str, Runtime], progress: Console
-) -> Iterator[ModelResult]:
-    octavo = runtimes.get(OctavoRuntime.name)
-    quantizer = octavo if isinstance(octavo, OctavoRuntime) else None
-    with tempfile.TemporaryDirectory() as scratch:
-        for name, path in _model_files(args, quantizer, Path(scratch)):
-            # Plain lines: a spinner's refresh thread would run during the timing.
-            progress.print(f"[dim]{name}[/dim]")
+def _subjects(
+    args: argparse.Namespace, runtimes: Mapping[str, Runtime], scratch: Path
+) -> Iterator[Subject | ModelResult]:
+    litert = runtimes.get(LiteRt.name)
+    for name, path in _model_files(args, scratch):
+        alternatives = {}
+        tflite = None if args.models else twins.twin(name)
+        try:
             if isinstance(path, Exception):
-                yield ModelResult(name, failure=reason(path))
-                continue
-            try:
-                yield measure(name, path, runtimes, threads=args.threads, rounds=args.rounds)
-            except (TypeError, ValueError) as error:
-                yield ModelResult(name, failure=reason(error))
+                raise path
+            if isinstance(litert, LiteRt) and tflite is not None:
+                feed = litert.feed(tflite, seed=1)
+                alternatives[litert.name] = Alternative(tflite, feed, twins.NOTE)
+            yield Subject(name, path, _feeds(path), alternatives)
+        except Exception as error:  # reported as this model's failure
+            yield ModelResult(name, args.threads[0], failure=reason(error))
+
+
+def _measured(args: argparse.Namespace, command: list[str]) -> Report:
+    runtimes, not_run = open_runtimes(args.peers, args.settings.isa, args.settings.tune)
+    if LiteRt.name in runtimes and not args.models and (why := twins.absent()):
+        not_run[LiteRt.name] = why
+        del runtimes[LiteRt.name]
+    report = new_report(command, args.settings, args.threads, runtimes, not_run)
+
+    def progress(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        subjects = _subjects(args, runtimes, Path(scratch))
+        run_subjects(report, subjects, runtimes, args.settings, progress)
+    return report
+
+
+def _status(report: Report, args: argparse.Namespace) -> int:
+    if args.compare is not None:
+        changes = compare_reports(read_report(args.compare), report, anyway=args.compare_anyway)
+        print("\n" + render_changes(changes))
+        if regressions(changes):
+            return SLOWER
+    if not report.models:
+        return NOTHING
+    return FAILED if report.failed else 0
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the benchmark; 1 if something failed, 2 if there was nothing to run."""
+    """Run the benchmark: 1 if something failed, 2 if the request was wrong or there was nothing to
+    run, 3 if octavo became slower than in the report to compare with."""
     args = _arguments(argv)
-    runtimes, not_run = open_runtimes(args.peers, args.isa)
-    if OctavoRuntime.name not in runtimes and not args.models:
-        not_run["zoo"] = "octavo quantizes these models; or pass QDQ files with --models"
-    octavo = runtimes.get(OctavoRuntime.name)
-    found = Report(
-        command=["python", "-m", "bench.models", *(sys.argv[1:] if argv is None else argv)],
-        settings={"threads": args.threads, "rounds": args.rounds, "batch": 1, "isa": args.isa},
-        machine=machine_info(octavo.cpu_info if isinstance(octavo, OctavoRuntime) else None),
-        versions=package_versions({name: r.version for name, r in runtimes.items()}),
-        not_run=not_run,
-    )
-    found.models.extend(_measure_all(args, runtimes, Console(stderr=True)))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)  # a pipe has no width; the default of 80 cuts figures
-    report.print_report(found, console)
-    if args.json:
-        report.write_json(found, args.json)
-    if args.png and found.models:
-        report.write_png(found, args.png)
-    if not found.models:
-        return 2
-    return 1 if found.failed else 0
+    command = ["python", "-m", "bench.models", *(sys.argv[1:] if argv is None else argv)]
+    try:
+        if args.compare is not None:
+            read_report(args.compare)  # refused before minutes of measuring, not after
+        if args.reports:
+            report = merge([read_report(path) for path in args.reports])
+        else:
+            report = _measured(args, command)
+        print(render_report(report))
+        if args.json:
+            report.write(args.json)
+        if args.png:
+            write_chart(report, args.png)
+        if args.roofline:
+            write_roofline(report, args.roofline)
+        return _status(report, args)
+    except OctavoError as error:
+        print(f"bench.models: {type(error).__name__}: {error}", file=sys.stderr)
+        return NOTHING
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import onnx
 
+import octavo
 from bench import zoo
-from bench.runtimes import Feed, OctavoRuntime
 from bench.zoo_blocks import INPUT_NAME
 
 CALIBRATION_BATCHES = 8
@@ -26,22 +26,28 @@ def default_cache() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "octavo-bench"
 
 
-def cache_key(octavo: OctavoRuntime) -> str:
+def _quantizer_sources() -> list[Path]:
+    """Source files of octavo that decide what a QDQ file holds."""
+    package = Path(octavo.__file__).parent
+    return sorted(f for sub in ("quantization", "exporters") for f in (package / sub).glob("*.py"))
+
+
+def cache_key() -> str:
     """Hash of the sources that a QDQ file depends on: the zoo's and the quantizer's."""
     digest = hashlib.sha256()
     sources = [Path(__file__).parent / name for name in _ZOO_SOURCES]
-    for source in sources + octavo.quantizer_sources():
+    for source in sources + _quantizer_sources():
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def quantized_model(name: str, octavo: OctavoRuntime, cache: Path) -> Path:
+def quantized_model(name: str, cache: Path) -> Path:
     """Path of the zoo model `name` as QDQ at batch 1, made now unless the cache has it."""
-    target = cache / f"{name}-{cache_key(octavo)}.onnx"
+    target = cache / f"{name}-{cache_key()}.onnx"
     if target.exists():
         return target
     cache.mkdir(parents=True, exist_ok=True)
-    calibration: list[Feed] = [
+    calibration = [
         {INPUT_NAME: zoo.random_input(name, CALIBRATION_SEED + i)}
         for i in range(CALIBRATION_BATCHES)
     ]
@@ -49,7 +55,7 @@ def quantized_model(name: str, octavo: OctavoRuntime, cache: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         float_path, qdq_path = Path(scratch) / "float.onnx", Path(scratch) / "qdq.onnx"
         onnx.save_model(zoo.ZOO[name](), float_path)
-        octavo.quantize(float_path, calibration, qdq_path)
+        octavo.quantize(str(float_path), calibration=calibration).to_onnx(str(qdq_path))
         fix_batch(qdq_path, qdq_path)
         qdq_path.replace(target)
     return target

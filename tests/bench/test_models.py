@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model benchmark: agreement and timing figures, report, command line."""
+"""`python -m bench.models`: from QDQ files to report, chart and exit code."""
 
 import json
 
@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx", reason="NOT RUN: the benchmark reads ONNX files: .[dev]")
-pytest.importorskip("rich", reason="NOT RUN: the benchmark prints with rich: .[dev]")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from bench import models, onnx_info, qdq_cache, results, runtimes, timing  # noqa: E402
+from bench import models, onnx_info, qdq_cache, twins, zoo  # noqa: E402
 
 STEP = 0.25
+QUICK = ["--rounds", "2", "--load-repeats", "0"]
 
 
 @pytest.fixture
@@ -69,115 +69,125 @@ def test_fix_batch_leaves_static_shapes(qdq_path, tmp_path):
     onnx.checker.check_model(model, full_check=True)
 
 
-def test_agreement_counts_levels_not_roundings():
-    expected = np.array([0.0, 1.0, 2.0, 3.0]) * STEP
-    actual = np.array([1e-7, 1.0, 3.0, -2.0 + 1e-7]) * STEP
-    found = results.agreement([{"y": expected}], [{"y": actual}], {"y": STEP})
-    assert found.equal == 0.5
-    assert found.max_steps == 5
-    assert found.max_abs == pytest.approx(5 * STEP)
-
-
-def test_agreement_without_a_step_is_bit_for_bit():
-    expected = np.array([1.0, 2.0], np.float32)
-    found = results.agreement([{"y": expected}], [{"y": np.nextafter(expected, 9)}], {"y": None})
-    assert found.equal == 0
-    assert found.max_steps is None
-
-
-def test_agreement_refuses_other_shapes():
-    with pytest.raises(ValueError, match="shapes"):
-        results.agreement([{"y": np.zeros(3)}], [{"y": np.zeros(4)}], {"y": None})
-
-
-def test_agreement_counts_nan_as_different_and_has_no_maximum():
-    found = results.agreement([{"y": np.zeros(2)}], [{"y": np.array([0, np.nan])}], {"y": STEP})
-    assert found.equal == 0.5
-    assert found.max_abs is None
-    assert found.max_steps is None
-
-
-def test_interleave_gives_every_contender_every_round():
-    order = []
-    contenders = {name: lambda name=name: order.append(name) for name in "abc"}
-    timings = timing.interleave(contenders, rounds=4, turn_seconds=0.0)
-    assert [len(t.rounds_ms) for t in timings.values()] == [4, 4, 4]
-    assert {t.calls for t in timings.values()} == {4 * 3}
-    assert all(0 < t.min_ms <= t.median_ms for t in timings.values())
-    turns = [name for i, name in enumerate(order) if i == 0 or order[i - 1] != name]
-    # Warm-up in order, then the first of each round rotates; equal neighbours merge.
-    assert "".join(turns) == "abc" + "abcbcacababc"
-
-
-def test_ratios_compare_with_the_best_peer():
-    def timed(low, mid):
-        return results.RuntimeResult(timing=timing.Timing(low, mid, 1, [(low, mid)]))
-
-    result = results.ModelResult("m", macs=2_000_000, peak_gmacs_per_s=4.0)
-    result.runtimes = {"octavo": timed(0.5, 1.0), "p": timed(1.4, 3.0), "q": timed(1.5, 2.0)}
-    result.derive(threads=1)
-    assert result.best_peer == "q"
-    assert result.ratio_median == 2.0
-    assert result.ratio_min == pytest.approx(2.8)
-    assert result.runtimes["octavo"].gmacs_per_s == pytest.approx(2.0)
-    assert result.runtimes["octavo"].peak_share == pytest.approx(0.5)
-
-
-def test_missing_runtimes_name_their_install_command(monkeypatch):
-    monkeypatch.setitem(runtimes.PEERS, "nothere", type("NotHere", (runtimes.OnnxRuntime,), {}))
-
-    def refuse(name):
-        raise ImportError(f"No module named {name!r}")
-
-    monkeypatch.setattr(runtimes.importlib, "import_module", refuse)
-    found, missing = runtimes.open_runtimes(["nothere"], isa=None)
-    assert found == {}
-    assert missing["octavo"] == "No module named 'octavo': pip install ."
-    assert missing["nothere"].endswith("pip install onnxruntime")
-
-
 @pytest.mark.witness
 def test_command_line_on_a_ready_qdq_model(qdq_path, tmp_path, capsys):
     pytest.importorskip("onnxruntime", reason="NOT RUN: needs .[dev]")
     out = tmp_path / "out.json"
     peers = "onnxruntime,onnxruntime-unfused"
-    code = models.main(
-        ["--models", str(qdq_path), "--peers", peers, "--rounds", "2", "--json", str(out)]
-    )
-    assert code == 0
+    command = ["--models", str(qdq_path), "--peers", peers, "--json", str(out), *QUICK]
+    assert models.main(command) == 0
     printed = capsys.readouterr().out
-    assert "gemm_qdq" in printed
+    assert "gemm_qdq" in printed and "geometric mean of 1" in printed
     report = json.loads(out.read_text())
+    assert (report["schema"], report["version"]) == ("octavo-bench", 1)
     (model,) = report["models"]
-    assert model["macs"] == 64
-    figures = model["runtimes"]["onnxruntime"]
-    assert 0 < figures["timing"]["min_ms"] <= figures["timing"]["median_ms"]
+    assert (model["macs"], model["threads"]) == (64, 1)
+    own, peer = model["runtimes"]["octavo"], model["runtimes"]["onnxruntime"]
+    assert model["ratio_min"] == peer["timing"]["min_ms"] / own["timing"]["min_ms"]
+    assert 0 < peer["timing"]["min_ms"] <= peer["timing"]["median_ms"]
+    assert own["precision"] == peer["precision"] == {"int8": 1}
+    assert peer["agreement"]["max_steps"] <= 1
     witness = model["runtimes"]["onnxruntime-unfused"]
     assert witness["timing"] is None
     assert witness["agreement"]["max_steps"] <= 1
     assert report["versions"]["onnxruntime"]
     assert report["machine"]["cpus"] >= 1
+    assert {layer["op"] for layer in model["layers"]} >= {"linear_s8"}
+
+
+def test_two_thread_counts_and_load_figures(qdq_path, tmp_path):
+    out = tmp_path / "out.json"
+    arguments = ["--models", str(qdq_path), "--peers", "", "--threads", "1,2", "--rounds", "1"]
+    assert models.main([*arguments, "--load-repeats", "1", "--json", str(out)]) == 0
+    one, two = json.loads(out.read_text())["models"]
+    assert (one["threads"], two["threads"]) == (1, 2)
+    assert set(one["loads"]) == {"octavo .onnx", "octavo .octavo"} and not two["loads"]
+    assert all(load["load_ms"] > 0 for load in one["loads"].values())
+    assert one["bytes"]["packed"] > 0 and one["bytes"]["arena"] > 0
+
+
+def test_pieces_are_merged_without_measuring(qdq_path, tmp_path, capsys):
+    pieces = [tmp_path / "a.json", tmp_path / "b.json"]
+    arguments = ["--models", str(qdq_path), "--peers", "", *QUICK]
+    for threads, piece in zip(("1", "2"), pieces, strict=True):
+        assert models.main([*arguments, "--threads", threads, "--json", str(piece)]) == 0
+    merged = tmp_path / "all.json"
+    capsys.readouterr()
+    assert models.main(["--from", *map(str, pieces), "--json", str(merged)]) == 0
+    assert "1 thread" in capsys.readouterr().out
+    assert [m["threads"] for m in json.loads(merged.read_text())["models"]] == [1, 2]
+
+
+def _slower(path, factor):
+    """The report with octavo's times multiplied."""
+    report = json.loads(path.read_text())
+    for model in report["models"]:
+        timing = model["runtimes"]["octavo"]["timing"]
+        timing["min_ms"] *= factor
+        timing["rounds_ms"] = [[low * factor, mid * factor] for low, mid in timing["rounds_ms"]]
+    return report
+
+
+def test_compare_exits_with_3_when_octavo_became_slower(qdq_path, tmp_path, capsys):
+    old, new, faster = (tmp_path / name for name in ("old.json", "new.json", "faster.json"))
+    arguments = ["--models", str(qdq_path), "--peers", "", *QUICK]
+    assert models.main([*arguments, "--json", str(old)]) == 0
+    new.write_text(json.dumps(_slower(old, 10)))
+    faster.write_text(json.dumps(_slower(old, 0.1)))
+    capsys.readouterr()
+    assert models.main(["--from", str(new), "--compare", str(old)]) == 3
+    assert "SLOWER gemm_qdq, 1 thread(s): +900.0 %" in capsys.readouterr().out
+    assert models.main(["--from", str(faster), "--compare", str(old)]) == 0
+    assert models.main(["--from", str(old), "--compare", str(old)]) == 0
+
+
+def test_compare_with_no_report_is_refused_before_measuring(qdq_path, tmp_path, capsys):
+    arguments = ["--models", str(qdq_path), "--peers", "", *QUICK]
+    assert models.main([*arguments, "--compare", str(tmp_path / "absent.json")]) == 2
+    assert "no such file" in capsys.readouterr().err
 
 
 @pytest.mark.witness
-def test_chart(qdq_path, tmp_path):
+def test_charts(qdq_path, tmp_path):
     pytest.importorskip("onnxruntime", reason="NOT RUN: needs .[dev]")
     pytest.importorskip("matplotlib", reason="NOT RUN: needs .[dev]")
-    png = tmp_path / "out.png"
-    args = ["--models", str(qdq_path), "--peers", "onnxruntime", "--rounds", "1"]
-    assert models.main([*args, "--png", str(png)]) == 0
-    assert png.read_bytes().startswith(b"\x89PNG")
+    bars, layers = tmp_path / "bars.png", tmp_path / "layers.png"
+    args = ["--models", str(qdq_path), "--peers", "onnxruntime", "--threads", "1,2", *QUICK]
+    assert models.main([*args, "--png", str(bars), "--roofline", str(layers)]) == 0
+    assert bars.read_bytes().startswith(b"\x89PNG")
+    assert layers.read_bytes().startswith(b"\x89PNG")
+
+
+def test_litert_runs_the_twin_of_the_same_architecture(tmp_path, capsys):
+    pytest.importorskip("ai_edge_litert", reason="NOT RUN: LiteRT is not installed: .[bench]")
+    if twins.twin("ad_autoencoder") is None:
+        pytest.skip(f"NOT RUN: {twins.absent()}")
+    out = tmp_path / "out.json"
+    cache = ["--cache", str(tmp_path), "--json", str(out)]
+    assert models.main(["--only", "ad_autoencoder", "--peers", "litert", *cache, *QUICK]) == 0
+    assert twins.NOTE in capsys.readouterr().out
+    (model,) = json.loads(out.read_text())["models"]
+    assert model["best_peer"] == "litert"
+    litert = model["runtimes"]["litert"]
+    assert litert["note"] == twins.NOTE and litert["precision"] == {"int8": 1}
+    assert litert["agreement"] is None
+
+
+def test_every_twin_is_of_a_network_of_the_zoo():
+    assert set(twins.TWINS) <= set(zoo.ZOO)
 
 
 def test_unreadable_model_is_reported(tmp_path, capsys):
     path = tmp_path / "no.onnx"
-    assert models.main(["--models", str(path), "--peers", "", "--rounds", "1"]) == 1
+    assert models.main(["--models", str(path), "--peers", "", *QUICK]) == 1
     assert "FAILED no: FileNotFoundError" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    "args", [["--only", "nope"], ["--peers", "nope"], ["--threads", "0"], ["--rounds", "0"]]
-)
+    "args",
+    [["--only", "nope"], ["--peers", "nope"], ["--threads", "0"], ["--threads", "x"],
+     ["--rounds", "0"]],
+)  # fmt: skip
 def test_wrong_arguments_are_refused(args):
     with pytest.raises(SystemExit) as stopped:
         models.main(args)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every command does its work on the shipped network, as text and as JSON."""
 
+import json
 import shlex
 
 import numpy as np
@@ -149,9 +150,38 @@ def test_compare(octavo_cli, int8_plan, float_plan, digits):
 def test_bench(octavo_cli, int8_plan):
     text = octavo_cli("bench", int8_plan, "--seconds", "0.02")
     assert text.code == 0 and "GMAC/s" in text.out and "conv_s8" in text.out
-    found = octavo_cli("bench", int8_plan, "--seconds", "0.02", "--threads", 2, "--json").json
-    assert found["ms_median"] >= found["ms_min"] > 0
-    assert found["threads"] == 2 and found["layers"]
+    found = octavo_cli("bench", int8_plan, "--seconds", "0.02", "--threads", "1,2", "--json").json
+    assert found["schema"] == "octavo-bench"
+    assert [model["threads"] for model in found["models"]] == [1, 2]
+    for model in found["models"]:
+        timing = model["runtimes"]["octavo"]["timing"]
+        assert timing["median_ms"] >= timing["min_ms"] > 0
+        assert model["layers"] and model["bytes"]["packed"] > 0
+
+
+@pytest.mark.witness
+def test_bench_against_a_peer(octavo_cli, int8_onnx, tmp_path):
+    pytest.importorskip("onnx", reason="NOT RUN: needs .[dev]")
+    pytest.importorskip("onnxruntime", reason="NOT RUN: needs .[dev]")
+    pytest.importorskip("matplotlib", reason="NOT RUN: needs .[dev]")
+    files = [tmp_path / name for name in ("b.json", "b.png", "r.png")]
+    result = octavo_cli(
+        "bench", int8_onnx, "--vs", "onnxruntime", "--seconds", "0.02", "--load-repeats", 1,
+        "--json", files[0], "--png", files[1], "--roofline", files[2],
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert "geometric mean" in result.out and "octavo .octavo" in result.out
+    (model,) = json.loads(files[0].read_text())["models"]
+    assert model["best_peer"] == "onnxruntime"
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in files[1:])
+
+
+def test_profile(octavo_cli, int8_plan, tmp_path):
+    trace = tmp_path / "t.json"
+    text = octavo_cli("profile", int8_plan, "--repeats", 2, "--trace", trace)
+    assert text.code == 0 and "conv_s8" in text.out and "perfetto" in text.out
+    assert json.loads(trace.read_text())["traceEvents"]
+    assert octavo_cli("profile", int8_plan, "--repeats", 2, "--json").json["layers"]
 
 
 def test_doctor(octavo_cli):

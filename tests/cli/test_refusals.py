@@ -95,6 +95,28 @@ def test_bench_seconds(octavo_cli, int8_plan):
     octavo_cli("bench", int8_plan, "--seconds", "0").refused("InvalidArgumentError", "--seconds")
 
 
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--vs", "nothing"], ["nothing", "onnxruntime"]),
+        (["--threads", "one"], ["--threads one"]),
+        (["--rounds", "0"], ["--rounds 0"]),
+        (["--tflite", "m.tflite"], ["--vs"]),
+        (["--seconds", "0.02", "--json", "model.onnx"], ["model.onnx", ".json"]),
+    ],
+)
+def test_bench_arguments(octavo_cli, int8_plan, arguments, words):
+    octavo_cli("bench", int8_plan, *arguments).refused("InvalidArgumentError", *words)
+
+
+@pytest.mark.parametrize("peer", ["onnxruntime", "openvino", "litert"])
+def test_bench_without_a_peer_names_the_extra(octavo_without, int8_plan, peer):
+    absent = ["onnxruntime", "openvino", "ai_edge_litert"]
+    octavo_without(absent, "bench", int8_plan, "--vs", peer).refused(
+        "MissingExtraError", peer, "pip install 'octavo[bench]'"
+    )
+
+
 def test_output_in_an_absent_folder(octavo_cli, int8_plan, tmp_path):
     target = tmp_path / "absent" / "y.npz"
     octavo_cli("run", int8_plan, "--output", target).refused("InvalidArgumentError", str(target))
@@ -172,7 +194,9 @@ def test_quantize_without_its_extra(octavo_without, float_onnx, tmp_path, absent
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("command", ["demo", "run", "inspect", "bench", "compare", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["demo", "run", "inspect", "bench", "compare", "profile", "doctor"]
+)
 def test_works_with_numpy_alone(octavo_without, int8_plan, command):
     absent = ["onnx", "rich", "onnxruntime", "openvino", "matplotlib", "google"]
     model = [] if command in ("demo", "doctor") else [int8_plan]

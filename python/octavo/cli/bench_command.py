@@ -1,77 +1,126 @@
 # SPDX-License-Identifier: Apache-2.0
-"""octavo bench: latency of a model, whole and per layer."""
+"""octavo bench: latency of a model, against other runtimes, and per layer."""
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
+import sys
+from dataclasses import replace
+from pathlib import Path
 
-from octavo.cli.common import add_runtime_arguments, compile_model, load_inputs, print_json, size
-from octavo.errors import InvalidArgumentError
+import numpy as np
+
+from octavo.benchmark.measure import Alternative, Settings, Subject, measure
+from octavo.benchmark.peers import PEERS, LiteRt, open_runtimes
+from octavo.benchmark.results import Report
+from octavo.benchmark.runtimes import Runtime
+from octavo.benchmark.suite import (
+    add_measuring_arguments,
+    names,
+    new_report,
+    settings_of,
+    thread_counts,
+)
+from octavo.benchmark.tables import render_report
+from octavo.cli.common import load_inputs, print_json
+from octavo.errors import InvalidArgumentError, MissingExtraError
 from octavo.model import load
-from octavo.report.layers import layer_rows, layer_table
+from octavo.report.layers import render_layers
 from octavo.report.table import heading
-from octavo.session import BoundRun, cpu_info
 
-HELP = "measure latency (min and median) of a model, and the time of each layer"
-EXAMPLE = "octavo bench model_qdq.onnx --threads 1 --seconds 2"
+HELP = "measure latency of a model, alone or against other runtimes, and of each layer"
+EXAMPLE = "octavo bench model_qdq.onnx --vs onnxruntime,openvino --threads 1,2 --png bench.png"
+#: The command has a --json of its own, which takes a file name.
+OWN_JSON = True
+
+_TO_STDOUT = "-"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help=".onnx or .octavo file")
-    parser.add_argument(
-        "--input", metavar="FILE", help=".npz by input name, or .npy (default: random)"
+    add = parser.add_argument
+    add("model", help=".onnx or .octavo file")
+    add("--vs", type=names, default=[], metavar="A,B", help=f"peers: {', '.join(PEERS)}")
+    add("--tflite", type=Path, metavar="FILE", help="the same model for litert")
+    add("--input", metavar="FILE", help=".npz by input name, or .npy (default: random)")
+    add("--seed", type=int, default=0, help="seed of random inputs (default 0)")
+    add("--seconds", type=float, default=1.0, help="measuring time per runtime (default 1)")
+    add_measuring_arguments(parser)
+    add(
+        "--json",
+        nargs="?",
+        const=_TO_STDOUT,
+        metavar="FILE",
+        help="print machine-readable JSON, or write it to FILE.json",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of random inputs (default 0)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="measuring time (default 1)")
-    add_runtime_arguments(parser)
 
 
-def measure(bound: BoundRun, seconds: float) -> tuple[float, float, int]:
-    """(min ms, median ms, runs) of repeated inferences within about `seconds`, after a warm-up."""
-    bound()
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while not times or time.perf_counter() < end:
-        start = time.perf_counter()
-        bound()
-        times.append(time.perf_counter() - start)
-    return 1e3 * min(times), 1e3 * statistics.median(times), len(times)
+def _runtimes(arguments: argparse.Namespace) -> dict[str, Runtime]:
+    """Octavo and the peers asked for.
+
+    Raises InvalidArgumentError (unknown name) or MissingExtraError (not installed).
+    """
+    for name in arguments.vs:
+        if name not in PEERS:
+            raise InvalidArgumentError(f"--vs: unknown runtime '{name}'; known: {', '.join(PEERS)}")
+    runtimes, missing = open_runtimes(arguments.vs, arguments.isa, arguments.tune)
+    if missing:
+        raise MissingExtraError("--vs: " + "; ".join(f"{n}: {why}" for n, why in missing.items()))
+    return runtimes
+
+
+def _subject(arguments: argparse.Namespace, runtimes: dict[str, Runtime]) -> Subject:
+    model = load(arguments.model)
+    feed = load_inputs(model, arguments.input, arguments.seed)
+    feed = {name: np.ascontiguousarray(array) for name, array in feed.items()}
+    alternatives: dict[str, Alternative] = {}
+    if arguments.tflite is not None:
+        litert = runtimes.get(LiteRt.name)
+        if not isinstance(litert, LiteRt):
+            raise InvalidArgumentError("--tflite: is for litert; add it to --vs")
+        if not arguments.tflite.is_file():
+            raise InvalidArgumentError(f"no such file: '{arguments.tflite}'")
+        tflite_feed = litert.feed(arguments.tflite, arguments.seed)
+        alternatives[litert.name] = Alternative(arguments.tflite, tflite_feed, "its own file")
+    return Subject(model.name, Path(arguments.model), [feed], alternatives)
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    if not arguments.seconds > 0:
+        raise InvalidArgumentError(f"--seconds {arguments.seconds}: must be > 0")
+    common = settings_of(arguments)
+    # Without peers the figures of a fresh process answer no question that was asked.
+    loads = common.load_repeats if arguments.vs else 0
+    return replace(common, turn_seconds=arguments.seconds / common.rounds, load_repeats=loads)
+
+
+def _write_files(arguments: argparse.Namespace, report: Report) -> None:
+    if arguments.json not in (None, _TO_STDOUT):
+        report.write(Path(arguments.json))
+    if arguments.png is not None:
+        from octavo.benchmark.chart import write_chart
+
+        write_chart(report, arguments.png)
+    if arguments.roofline is not None:
+        from octavo.benchmark.roofline import write_roofline
+
+        write_roofline(report, arguments.roofline)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.seconds <= 0:
-        raise InvalidArgumentError(f"--seconds {arguments.seconds}: must be > 0")
-    model = load(arguments.model)
-    inputs = load_inputs(model, arguments.input, arguments.seed)
-    shapes = {name: array.shape for name, array in inputs.items()}
-    session = compile_model(model, arguments, shapes=shapes)
-    fastest, median, runs = measure(session.bind(inputs), arguments.seconds)
-    profile = session.profile(inputs)
-    macs = sum(layer.kernel.macs for layer in profile)
-    document = {
-        "model": model.name,
-        "cpu": cpu_info()["brand"],
-        "threads": arguments.threads,
-        "runs": runs,
-        "ms_min": fastest,
-        "ms_median": median,
-        "gmacs": macs / fastest / 1e6,
-        "arena_bytes": session.arena_bytes,
-        "scratch_bytes": session.scratch_bytes,
-        "packed_bytes": session.packed_bytes,
-        "layers": layer_rows(profile),
-    }
-    if arguments.json:
-        print_json(document)
-        return 0
-    print(heading(model.name) + f"  {document['cpu']}, {arguments.threads} thread(s)")
-    print(
-        f"  min {fastest:.3f} ms, median {median:.3f} ms over {runs} runs · "
-        f"{macs / 1e6:.1f} MMAC, {document['gmacs']:.1f} GMAC/s · "
-        f"arena {size(session.arena_bytes)}, packed weights {size(session.packed_bytes)}"
-    )
-    print()
-    print(layer_table(profile))
-    return 0
+    """0; 1 when a peer failed."""
+    settings, threads = _settings(arguments), thread_counts(arguments.threads)
+    runtimes = _runtimes(arguments)
+    subject = _subject(arguments, runtimes)
+    command = ["octavo", *sys.argv[1:]]
+    report = new_report(command, settings, threads, runtimes, {})
+    report.models.extend(measure(subject, runtimes, threads, settings))
+    _write_files(arguments, report)
+    if arguments.json == _TO_STDOUT:
+        print_json(report.document())
+        return int(report.failed)
+    print(render_report(report))
+    if not arguments.vs:
+        for result in report.models:
+            print(f"\n{heading('layers')}  {result.threads} thread(s)")
+            print(render_layers(result.layers))
+    return int(report.failed)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.cli.bench_command import measure
+from octavo.benchmark.timing import repeat
 from octavo.cli.common import add_runtime_arguments, compile_model, print_json, size
 from octavo.comparison import compare
 from octavo.model import Model, load
@@ -65,7 +65,7 @@ def _evaluate(
 ) -> _Result:
     session = compile_model(model, arguments)
     logits = next(iter(session.run(images).values()))
-    fastest, median, _ = measure(session.bind(images[:1].copy()), arguments.seconds)
+    fastest, median, _ = repeat(session.bind(images[:1].copy()), arguments.seconds)
     accuracy = float(np.mean(logits.argmax(axis=1) == labels))
     return _Result(title, accuracy, file_bytes, fastest, median)
 

@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         load_inputs(model, arguments.input, arguments.seed),
         threads=arguments.threads,
         isa=arguments.isa,
+        tune=arguments.tune,
         repeats=arguments.repeats,
         trace=arguments.trace,
     )

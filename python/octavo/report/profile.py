@@ -41,6 +41,7 @@ def profile(
     *,
     threads: int = 1,
     isa: str | None = None,
+    tune: bool | Source = False,
     repeats: int = 20,
     trace: str | os.PathLike[str] | None = None,
 ) -> Profile:
@@ -52,7 +53,7 @@ def profile(
     loaded = model if isinstance(model, Model) else load(model)
     arrays = inputs if isinstance(inputs, Mapping) else {loaded.inputs[0].name: inputs}
     shapes = {name: array.shape for name, array in arrays.items()}
-    session = loaded.compile(threads=threads, isa=isa, shapes=shapes)
+    session = loaded.compile(threads=threads, isa=isa, tune=tune, shapes=shapes)
     layers = session.profile(inputs, repeats)
     found = Profile(layers, trace_document(loaded.name, session.timeline(inputs, repeats)))
     if trace is not None:
