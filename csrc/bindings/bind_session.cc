@@ -53,13 +53,35 @@ class BoundRunObject {
 };
 
 SessionObject make_session(const PlanObject& plan, const std::optional<std::string>& isa,
-                           int threads, const std::vector<std::string>& kernels) {
+                           int threads, const std::vector<std::string>& kernels,
+                           const std::optional<std::string>& packed) {
   if (isa && isa->find('\0') != std::string::npos) {
     fail(ErrorCode::kIsa, "unknown ISA: the name holds a NUL byte");
   }
   const Isa cap = usable_isa(isa ? isa->c_str() : nullptr);
   const py::gil_scoped_release nogil;
-  return {std::make_shared<Executor>(plan.loaded, cap, threads, kernels)};
+  std::unique_ptr<PackCache> packs;
+  if (packed) {
+    packs = std::make_unique<PackCache>(pack_key(plan.loaded->plan(), cap));
+    if (!packed->empty()) packs->open(packed->c_str());
+  }
+  return {std::make_shared<Executor>(plan.loaded, cap, threads, kernels, std::move(packs))};
+}
+
+// (tag, bytes) of what a session packed or found; None without a store.
+py::object packed_parts(const SessionObject& self) {
+  const PackCache* packs = self.executor->packs();
+  if (packs == nullptr) return py::none();
+  py::list rows;
+  for (const PackCache::Part& part : packs->parts()) {
+    rows.append(py::make_tuple(
+        part.tag, py::bytes(reinterpret_cast<const char*>(part.bytes.data), part.bytes.size)));
+  }
+  return rows;
+}
+
+bool packed_complete(const SessionObject& self) {
+  return self.executor->packs() != nullptr && self.executor->packs()->complete();
 }
 
 void run(const SessionObject& self, const py::sequence& inputs, const py::sequence& outputs) {
@@ -131,12 +153,17 @@ void bind_session(py::module_& m) {
       .def("run", &BoundRunObject::run, "One inference from and into the bound arrays.");
   py::class_<SessionObject>(m, "Session", "A plan made ready for one ISA and thread count.")
       .def(py::init(&make_session), py::arg("plan"), py::arg("isa") = py::none(),
-           py::arg("threads") = 1, py::arg("kernels") = std::vector<std::string>())
+           py::arg("threads") = 1, py::arg("kernels") = std::vector<std::string>(),
+           py::arg("packed") = py::none())
       .def("run", &run, py::arg("inputs"), py::arg("outputs"),
            "Arrays in the plan's order; exactly dtype, shape, C order. Outputs are written.")
       .def("bind", &bind, py::arg("inputs"), py::arg("outputs"),
            "Checks the arrays once and returns a BoundRun.")
       .def("kernels", &kernels, "Per step: what was selected.")
+      .def("packed_parts", &packed_parts,
+           "(tag, bytes) of the packed weights, for pack_key's file.")
+      .def_property_readonly("packed_complete", &packed_complete,
+                             "Whether all packed weights came from the file.")
       .def("profile", &profile, py::arg("inputs"), py::arg("outputs"), py::arg("repeats") = 20,
            "(fastest, median) nanoseconds per step.")
       .def("step_times", &step_times, py::arg("inputs"), py::arg("outputs"), py::arg("repeats"),

@@ -40,6 +40,10 @@ py::list tunable(const PlanObject& plan, const std::optional<std::string>& isa, 
   return rows;
 }
 
+std::string key_of(const PlanObject& plan, const std::optional<std::string>& isa) {
+  return pack_key(plan.loaded->plan(), isa_of(isa));
+}
+
 std::vector<std::tuple<std::string, int64_t>> time_step(const PlanObject& plan, size_t step,
                                                         const std::optional<std::string>& isa,
                                                         int threads, int64_t budget_ns) {
@@ -62,6 +66,8 @@ void bind_tune(py::module_& m) {
   m.def("tunable_steps", &tunable, py::arg("plan"), py::arg("isa") = py::none(),
         py::arg("threads") = 1,
         "(step, signature, kernels) where several can run a step, the cost model's choice first.");
+  m.def("pack_key", &key_of, py::arg("plan"), py::arg("isa") = py::none(),
+        "What packed weights depend on besides the choice of kernels.");
   m.def("time_kernels", &time_step, py::arg("plan"), py::arg("step"), py::arg("isa") = py::none(),
         py::arg("threads") = 1, py::arg("budget_ns") = 3000000,
         "(kernel, fastest nanoseconds) of a step, the kernels taking turns.");

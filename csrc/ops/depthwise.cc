@@ -88,17 +88,23 @@ class Depthwise final : public Op {
     }
     const DwconvS8Layout layout = kernel_->layout(raw);
     const int64_t bias_at = layout.weights, scale_at = checked_add(bias_at, layout.bias);
-    storage_ = AlignedBuffer(static_cast<size_t>(checked_add(scale_at, layout.scale)));
+    const size_t bytes = static_cast<size_t>(checked_add(scale_at, layout.scale));
+    storage_ = find_or_pack(
+        context.packs, kernel_->name, [&](ByteSpan found) { return found.size == bytes; },
+        [&] {
+          AlignedBuffer packed(bytes);
+          kernel_->pack(raw, packed.data(), packed.as<int32_t>(bias_at),
+                        packed.as<float>(scale_at));
+          return packed;
+        });
     args_.packed = {storage_.data(), storage_.as<int32_t>(bias_at), storage_.as<float>(scale_at)};
-    kernel_->pack(raw, storage_.data(), storage_.as<int32_t>(bias_at),
-                  storage_.as<float>(scale_at));
   }
 
   PaddedInput input_;
   Address output_;
   const DwconvS8Kernel* kernel_ = nullptr;
   DwconvS8Args args_{};
-  AlignedBuffer storage_;
+  FixedBytes storage_;
   int64_t rows_ = 0, rows_per_image_ = 0;
   int64_t out_image_ = 0, out_row_ = 0, in_step_ = 0, in_tap_ = 0;
 };

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/isa.h"
+#include "ops/pack_store.h"
 #include "ops/step.h"
 
 namespace octavo {
@@ -39,6 +40,7 @@ struct PrepareContext {
   int threads;  // at most; each step takes fewer when its work is small
   // The kernel a step must run with, one of step_kernels(); nullptr: the cost model chooses.
   const char* kernel = nullptr;
+  PackStore* packs = nullptr;  // weights packed before; nullptr: pack
 };
 
 // A step made ready for this CPU: validated, kernel chosen, weights packed. Immutable afterwards.

@@ -6,13 +6,10 @@
 #include <string_view>
 #include <vector>
 
+#include "base/bytes.h"
+
 // The sections of an .octavo file (docs/format.md, "Container").
 namespace octavo {
-
-struct ByteSpan {
-  const uint8_t* data = nullptr;
-  size_t size = 0;
-};
 
 struct Section {
   std::string name;

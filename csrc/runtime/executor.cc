@@ -82,8 +82,10 @@ Isa usable_isa(const char* name) {
 }
 
 Executor::Executor(std::shared_ptr<const LoadedPlan> plan, Isa cap, int threads,
-                   const std::vector<std::string>& kernels)
-    : loaded_(std::move(plan)), threads_(threads == 0 ? available_cpus() : threads) {
+                   const std::vector<std::string>& kernels, std::unique_ptr<PackCache> packs)
+    : loaded_(std::move(plan)),
+      packs_(std::move(packs)),
+      threads_(threads == 0 ? available_cpus() : threads) {
   if (threads_ < 1 || threads_ > kMaxThreads) {
     fail(ErrorCode::kInvalidArgument, "threads is %d, must be 0 (all CPUs) to %d", threads,
          kMaxThreads);
@@ -105,6 +107,8 @@ void Executor::prepare(Isa cap, const std::vector<std::string>& kernels) {
       if (halos.claim(step.input(i))) add(std::make_unique<HaloFill>(step.input(i)), s);
     }
     PrepareContext context{cap, threads_};
+    context.packs = packs_.get();
+    if (packs_ != nullptr) packs_->begin_step(s);
     if (s < kernels.size()) context.kernel = chosen_kernel(step, context, kernels[s]);
     add(prepare_op(step, context), s);
     const Op& op = *program_.back().op;

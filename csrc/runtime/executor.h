@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ops/op.h"
+#include "runtime/pack_cache.h"
 #include "runtime/plan.h"
 #include "runtime/workspace.h"
 
@@ -18,9 +19,11 @@ Isa usable_isa(const char* name);
 class Executor {
  public:
   // threads: 0 means every CPU this process may use. kernels: by step, one of step_kernels() or ""
-  // for the cost model's choice; may be shorter than the plan.
+  // for the cost model's choice; may be shorter than the plan. packs: where weights packed before
+  // are found, or nullptr.
   Executor(std::shared_ptr<const LoadedPlan> plan, Isa cap, int threads,
-           const std::vector<std::string>& kernels = {});
+           const std::vector<std::string>& kernels = {},
+           std::unique_ptr<PackCache> packs = nullptr);
 
   // Addresses of the model's inputs and outputs in order, each of the size and alignment of its
   // element type, outputs overlapping nothing. Allocates only when runs overlap in time; throws
@@ -38,6 +41,7 @@ class Executor {
   void poison(uint8_t value);
 
   const Plan& plan() const { return loaded_->plan(); }
+  const PackCache* packs() const { return packs_.get(); }
   const OpInfo& step_info(size_t step) const { return *infos_[step]; }
   int threads() const { return threads_; }
   int64_t scratch_bytes() const { return scratch_bytes_; }
@@ -54,6 +58,7 @@ class Executor {
                   uint8_t* const* outputs) const noexcept;
 
   std::shared_ptr<const LoadedPlan> loaded_;
+  std::unique_ptr<PackCache> packs_;  // its file holds weights that steps read
   int threads_;
   std::vector<Instruction> program_;
   std::vector<const OpInfo*> infos_;  // by step

@@ -43,6 +43,7 @@ __all__: list[str] = [
     "lut_s8_run",
     "measure_clock_ghz",
     "measure_peak",
+    "pack_key",
     "parallel_slices",
     "parallel_sum",
     "pool_s8_rows",
@@ -179,6 +180,7 @@ class Session:
         isa: str | None = None,
         threads: int = 1,
         kernels: collections.abc.Sequence[str] = [],
+        packed: str | None = None,
     ) -> None: ...
     def bind(
         self,
@@ -191,6 +193,10 @@ class Session:
     def kernels(self) -> list[typing.Any]:
         """
         Per step: what was selected.
+        """
+    def packed_parts(self) -> typing.Any:
+        """
+        (tag, bytes) of the packed weights, for pack_key's file.
         """
     def poison(self, value: int) -> None:
         """
@@ -230,6 +236,11 @@ class Session:
     def arena_bytes(self) -> int: ...
     @property
     def packed_bytes(self) -> int: ...
+    @property
+    def packed_complete(self) -> bool:
+        """
+        Whether all packed weights came from the file.
+        """
     @property
     def scratch_bytes(self) -> int: ...
     @property
@@ -451,6 +462,11 @@ def measure_clock_ghz() -> float:
 def measure_peak(isa: str) -> float:
     """
     GMAC/s of one core in register-only loops of the best usable row under `isa`.
+    """
+
+def pack_key(plan: Plan, isa: str | None = None) -> str:
+    """
+    What packed weights depend on besides the choice of kernels.
     """
 
 def parallel_slices(threads: int, tasks: int) -> list[tuple[int, int, int]]: ...

@@ -126,6 +126,7 @@ class Model:
         strict: bool = False,
         keep_all: bool = False,
         tune: bool | Source = False,
+        cache: Source | None = None,
     ) -> Session:
         """A Session for this CPU.
 
@@ -136,7 +137,8 @@ class Model:
 
         `tune=True` times every kernel that can run a step (a few ms per layer) and takes the
         fastest instead of the cost model's choice; a path keeps the times in a JSON file for the
-        next process. The results do not depend on it, bit for bit.
+        next process. The results do not depend on it, bit for bit. `cache` is a folder that keeps
+        packed weights, so that the next process maps them instead of packing.
 
         Raises IsaError, StrictError, ShapeError, UnsupportedError, InvalidArgumentError, and
         FormatError where `tune` names a file of another kind.
@@ -162,6 +164,7 @@ class Model:
             reasons=_LazyReasons(self),
             replan=(lambda s: self._build(s, keep_all)) if self._card.dynamic else None,
             tune=choose,
+            cache=cache,
         )
 
     def _refuse_float(self) -> None:

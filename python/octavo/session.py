@@ -84,9 +84,9 @@ class BoundRun:
 class _Executor:
     """A plan prepared for this CPU, for one set of input shapes."""
 
-    def __init__(self, plan: Any, isa: str | None, threads: int, kernels: list[str]) -> None:
+    def __init__(self, plan: Any, core: Any) -> None:
         self.plan = plan
-        self.core = _core.Session(plan, isa, threads, kernels)
+        self.core = core
         self.shapes: Shapes = tuple(tuple(t["shape"]) for t in plan.inputs)
         self._outputs = [(tuple(t["shape"]), np.dtype(DTYPES[t["dtype"]])) for t in plan.outputs]
 
@@ -108,6 +108,7 @@ class Session:
         reasons: Mapping[str, str],
         replan: Callable[[Shapes], Any] | None,
         tune: Callable[[Any, str | None, int], list[str]] | None = None,
+        cache: str | os.PathLike[str] | None = None,
     ) -> None:
         self.inputs, self.outputs = tuple(infos[0]), tuple(infos[1])
         self.isa = isa or os.environ.get("OCTAVO_ISA") or None
@@ -116,13 +117,18 @@ class Session:
         self._replan = replan
         self._lock = threading.Lock()
         self._tune = tune
+        self._cache = cache
         self._default = self._prepare(plan)
         self._executors = {self._default.shapes: self._default}
         self._last = self._default  # what `read_tensor` reads
 
     def _prepare(self, plan: Any) -> _Executor:
         kernels = [] if self._tune is None else self._tune(plan, self.isa, self.threads)
-        return _Executor(plan, self.isa, self.threads, kernels)
+        if self._cache is None:
+            return _Executor(plan, _core.Session(plan, self.isa, self.threads, kernels))
+        from octavo.plan.packed import prepare
+
+        return _Executor(plan, prepare(plan, self.isa, self.threads, kernels, self._cache))
 
     @property
     def arena_bytes(self) -> int:
