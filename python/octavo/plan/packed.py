@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packed weights in a file, for `Model.compile(cache=...)`: a model that was compiled before on this
-CPU is ready as soon as the file is mapped (docs/format.md, "Packed weights")."""
+"""Packed weights in a file, for `Model.compile(cache=...)`: a model compiled before on this CPU is ready
+as soon as the file is mapped (docs/format.md, "Packed weights")."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def prepare(
     damaged is packed anew and replaced. Writers replace files whole, so any number of processes
     may share a folder. Raises InvalidArgumentError when the folder cannot be written.
     """
-    if not isinstance(folder, (str, os.PathLike)) or not Path(folder).is_dir():
+    if not (_is_path(folder) and Path(folder).is_dir()):
         raise InvalidArgumentError(f"cache={folder!r}: pass the path of a folder that exists")
     key = _core.pack_key(plan, isa)
     name = hashlib.sha256("\n".join([key, *kernels]).encode()).hexdigest()[:32]
@@ -49,6 +49,10 @@ def prepare(
     if not session.packed_complete:
         write_atomic(path, _file(key, session.packed_parts()))
     return session
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, (str, os.PathLike))
 
 
 def _file(key: str, parts: Sequence[tuple[str, bytes]]) -> bytes:
