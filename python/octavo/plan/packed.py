@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packed weights in a file, for `Model.compile(cache=...)`: a model compiled before on this CPU is ready
-as soon as the file is mapped (docs/format.md, "Packed weights")."""
+"""Packed weights in a file, for `Model.compile(cache=...)`: a model compiled before on this CPU is
+ready as soon as the file is mapped (docs/format.md, "Packed weights")."""
 
 from __future__ import annotations
 
