@@ -26,7 +26,8 @@ def test_every_family_has_a_scalar_row_on_every_case():
     scalar = [row for row in rows if row.isa == "scalar"]
     most = {row.kernel.split("_")[0]: row.cases for row in scalar}
     assert set(most) == {
-        "add", "avgpool", "convert", "dwconv", "gemm", "lut", "maxpool", "mul", "softmax",
+        "add", "avgpool", "convert", "dwconv", "gemm", "lut", "matmul", "maxpool", "mul",
+        "softmax",
     }  # fmt: skip
     assert all(row.cases <= most[row.kernel.split("_")[0]] for row in rows)
 

@@ -33,6 +33,7 @@ ISAS = ("scalar", "avx2", "avx512vnni")
 FAMILIES = {
     "conv_s8": ("gemm_s8", "dwconv_s8"),
     "linear_s8": ("gemm_s8",),
+    "matmul_s8": ("matmul_s8",),
     "add_s8": ("add_s8",),
     "mul_s8": ("mul_s8",),
     "maxpool_s8": ("maxpool_s8",),

@@ -3,33 +3,11 @@
 #include "base/parallel.h"
 #include "ops/broadcast.h"
 #include "ops/gemm_f32.h"
+#include "ops/matrices.h"
 #include "ops/row_addresses.h"
 
 namespace octavo {
 namespace {
-
-// A tensor as a stack of matrices: its last two dimensions, and a tensor of the rest.
-struct Matrices {
-  Tensor batch;
-  int64_t rows, cols, row_stride, col_stride;  // bytes
-};
-
-Matrices split(const Tensor& t, bool has_rows, bool has_cols) {
-  Matrices m{t, 1, 1, 0, t.item_size()};
-  int rank = t.rank;
-  if (has_cols) {
-    --rank;
-    m.cols = t.dims[rank];
-    m.col_stride = t.strides[rank];
-  }
-  if (has_rows) {
-    --rank;
-    m.rows = t.dims[rank];
-    m.row_stride = t.strides[rank];
-  }
-  m.batch.rank = rank;
-  return m;
-}
 
 // NumPy matmul: a 1-D operand is a row (a) or a column (b), whose dimension y then lacks.
 class MatmulF32 final : public Op {
@@ -38,16 +16,11 @@ class MatmulF32 final : public Op {
       : a_address_(step.input(0)),
         b_address_(step.input(1)),
         y_address_(step.output(0)),
-        a_(split(step.input(0), step.input(0).rank > 1, true)),
-        b_(split(step.input(1), true, step.input(1).rank > 1)),
-        y_(split(step.output(0), step.input(0).rank > 1, step.input(1).rank > 1)),
+        a_(split_matrices(step.input(0), step.input(0).rank > 1, true)),
+        b_(split_matrices(step.input(1), true, step.input(1).rank > 1)),
+        y_(split_matrices(step.output(0), step.input(0).rank > 1, step.input(1).rank > 1)),
         batches_(broadcast_loops(step, a_.batch, b_.batch, y_.batch)) {
-    if (a_.cols != b_.rows || y_.rows != a_.rows || y_.cols != b_.cols) {
-      step.fail(ErrorCode::kShape, "%lld x %lld times %lld x %lld is not %lld x %lld",
-                static_cast<long long>(a_.rows), static_cast<long long>(a_.cols),
-                static_cast<long long>(b_.rows), static_cast<long long>(b_.cols),
-                static_cast<long long>(y_.rows), static_cast<long long>(y_.cols));
-    }
+    check_matrices(step, a_, b_, y_);
     if (a_.col_stride != 4 || (y_.cols > 1 && y_.col_stride != 4)) {
       step.fail(ErrorCode::kFormat, "rows of a and y must be dense");
     }

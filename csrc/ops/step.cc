@@ -61,7 +61,7 @@ const uint8_t* StepView::constant(int i, DType dtype, int64_t count, const char*
   return found.data;
 }
 
-void StepView::expect_kernel_tensor(const Tensor& tensor, DType dtype) const {
+void StepView::expect_arena_tensor(const Tensor& tensor, DType dtype) const {
   if (tensor.dtype != dtype) {
     fail(ErrorCode::kFormat, "tensor '%s' is %s, must be %s", tensor.name, dtype_name(tensor.dtype),
          dtype_name(dtype));
@@ -72,6 +72,10 @@ void StepView::expect_kernel_tensor(const Tensor& tensor, DType dtype) const {
          "dequantize, flip and load_constant may touch one",
          tensor.name);
   }
+}
+
+void StepView::expect_kernel_tensor(const Tensor& tensor, DType dtype) const {
+  expect_arena_tensor(tensor, dtype);
   if (!tensor.last_dense()) {
     fail(ErrorCode::kFormat, "the last dimension of tensor '%s' has stride %lld, must be dense",
          tensor.name, static_cast<long long>(tensor.strides[tensor.rank - 1]));

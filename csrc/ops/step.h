@@ -59,7 +59,9 @@ class StepView {
     return values;
   }
 
-  // The tensor must be of this type, in the arena, with a dense last dimension: what kernels take.
+  // The tensor must be of this type and in the arena ...
+  void expect_arena_tensor(const Tensor& tensor, DType dtype) const;
+  // ... with a dense last dimension: what most kernels take.
   void expect_kernel_tensor(const Tensor& tensor, DType dtype) const;
   void expect_rank(const Tensor& tensor, int rank) const;
   void expect_same_dims(const Tensor& a, const Tensor& b) const;

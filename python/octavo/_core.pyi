@@ -41,6 +41,8 @@ __all__: list[str] = [
     "isa_list",
     "lut_s8_rows",
     "lut_s8_run",
+    "matmul_s8_rows",
+    "matmul_s8_run",
     "measure_clock_ghz",
     "measure_peak",
     "pack_key",
@@ -452,6 +454,38 @@ def lut_s8_run(
 ) -> None:
     """
     Runs one kernel by name on n bytes; table holds 256 bytes.
+    """
+
+def matmul_s8_rows() -> list[typing.Any]:
+    """
+    Every kernel: (name, isa, op, supported).
+    """
+
+def matmul_s8_run(
+    name: str,
+    a: numpy.typing.NDArray[typing.Any] | _Buffer,
+    b: numpy.typing.NDArray[typing.Any] | _Buffer,
+    c: numpy.typing.NDArray[typing.Any] | _Buffer,
+    m: int,
+    k: int,
+    n: int,
+    *,
+    a_stride: int,
+    b_stride: int,
+    b_transposed: bool,
+    c_stride: int,
+    a_zero_point: int,
+    b_zero_point: int,
+    scale: float,
+    zero_point: int,
+    qmin: int = 0,
+    qmax: int = 255,
+    a_offset: int = 0,
+    b_offset: int = 0,
+    c_offset: int = 0,
+) -> None:
+    """
+    Packs b and runs one kernel by name; strides in bytes, a needs 15 bytes behind it.
     """
 
 def measure_clock_ghz() -> float:

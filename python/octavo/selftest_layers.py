@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Self-test cases of the families with weights: gemm_s8 and dwconv_s8."""
+"""Self-test cases of the families that multiply: gemm_s8, dwconv_s8 and matmul_s8."""
 
 from __future__ import annotations
 
@@ -124,5 +124,34 @@ def _dwconv(rng: Rng) -> Iterator[Case]:
             yield _dwconv_case(rng, weights, 5, stride, dilation)
 
 
+def _run_matmul(kernel: str, a: Array, b: Array, sizes: tuple[int, int, int], **how: Any) -> Array:
+    m, k, n = sizes
+    c = canary(m, n + 2)
+    _core.matmul_s8_run(kernel, a, b, c, m, k, n, a_stride=k, c_stride=n + 2, **how)
+    return c
+
+
+def _matmul(rng: Rng) -> Iterator[Case]:
+    for m, k, n in ((1, 1, 1), (5, 33, 18), (9, 32, 65), (4, 128, 33)):
+        for transposed in (False, True):
+            a, b = random_bytes(rng, m * k + 15), random_bytes(rng, k, n)
+            a[:k], b[:, 0] = 255, 255
+            za, zb, zero_point = (int(z) for z in rng.integers(0, 256, 3))
+            acc = (a[: m * k].reshape(m, k).astype(np.int64) - za) @ (b.astype(np.int64) - zb)
+            scale = 60 / (74 * 74 * np.sqrt(k))
+            want = canary(m, n + 2)
+            want[:, :n] = quant.requantize(acc, scale, zero_point, 0, 255)
+            stored = np.ascontiguousarray(b.T) if transposed else b
+            how = {
+                "b_stride": stored.shape[1], "b_transposed": transposed, "a_zero_point": za,
+                "b_zero_point": zb, "scale": scale, "zero_point": zero_point,
+            }  # fmt: skip
+            yield Case(partial(_run_matmul, a=a, b=stored, sizes=(m, k, n), **how), want)
+
+
 #: Op of a kernel row -> its cases.
-LAYER_CASES: dict[str, Callable[[Rng], Iterator[Case]]] = {"gemm": _gemm, "dwconv": _dwconv}
+LAYER_CASES: dict[str, Callable[[Rng], Iterator[Case]]] = {
+    "gemm": _gemm,
+    "dwconv": _dwconv,
+    "matmul": _matmul,
+}

@@ -49,6 +49,16 @@ def _binary_s8(step, a, b, y):
         y[...] = quant.requantize(a * b, step.floats[0], z, qmin, qmax)
 
 
+def _matmul_s8(step, a, b, y):
+    left, right = (
+        data.astype(np.float64) - ref.zero_point
+        for data, ref in zip((a, b), step.inputs, strict=True)
+    )
+    qmin, qmax, _ = step.ints
+    zero_point = step.outputs[0].zero_point
+    y[...] = quant.requantize(left @ right, step.floats[0], zero_point, qmin, qmax)
+
+
 def _binary_f32(step, a, b, y):
     function = (np.add, np.subtract, np.multiply, np.divide)[step.ints[0]]
     y[...] = np.clip(function(a, b), *np.float32(step.floats))
@@ -122,6 +132,7 @@ KINDS = {
     "matmul_f32": lambda s, a, b, y: np.clip(a @ b, *s.floats, out=y),
     "add_s8": _binary_s8,
     "mul_s8": _binary_s8,
+    "matmul_s8": _matmul_s8,
     "binary_f32": _binary_f32,
     "unary_f32": _unary_f32,
     "lut_s8": lambda s, x, y: np.take(s.consts[0], x, out=y),

@@ -76,8 +76,10 @@ def test_ops_without_integer_form():
     x, y = q8("x", (2, 3, 4)), q8("y", (2, 3, 4))
     assert "not the last" in _reason("Softmax", [x], y, axis=1)
     assert "as u8 and s8" in _reason("QuantCast", [x], q8("y", x.shape, "s8"))
-    for op in ("MatMul", "Sub", "Div", "BatchNorm"):
+    for op in ("Sub", "Div", "BatchNorm"):
         assert _reason(op, [x, x], y)
+    long = [q8("a", (2, 33026), zero_point=0), q8("b", (33026, 2), zero_point=0)]
+    assert "33026 products" in _reason("MatMul", long, y)
     with pytest.raises(UnsupportedError, match="node 'n' \\(Div\\)"):
         node = Node("n", "Div", ("x", "x"), ("y",))
         ops.get(node).int_ref(node, [None, None], [x, x], [y])
