@@ -164,7 +164,7 @@ def test_columns_that_need_a_second_product(row, rng, large):
         case.weights[:] = rng.integers(-40, 41, case.weights.shape)
         sign = rng.choice([-1, 1])
         for c, j in zip(rng.integers(0, channels, large), rng.integers(0, 3, large), strict=True):
-            case.weights[:, j, c] = sign * rng.integers(86, 128, 3)  # 3 * 86 > 2 * 128
+            case.weights[:, j, c] = sign * rng.integers(86, 128, len(case.weights))  # 3 * 86 > 256
         case.multiplier[:] = rng.uniform(5e-4, 4e-3, channels)
         for qmin, qmax in [(0, 255), (0, 254), (1, 255), (30, 90)]:
             case.quant.update(in_zp=5, out_zp=30, qmin=qmin, qmax=qmax)
@@ -262,13 +262,13 @@ def test_rows_refuse_what_they_cannot_hold(row):
     bias, scale = np.zeros(4, np.int32), np.ones(4, np.float32)
     if row.weight_bits == 8:
         with pytest.raises(InvalidArgumentError, match="leave int8"):
-            _core.DwconvS8(row.name, np.full((3, 3, 4), 128, np.int16), bias, scale,
+            _core.DwconvS8(row.name, np.full((row.kh or 3, row.kw or 3, 4), 128, np.int16), bias, scale,
                            stride=max(row.stride, 1))  # fmt: skip
     if row.stride:
-        with pytest.raises(InvalidArgumentError, match="5x5"):
-            _core.DwconvS8(row.name, np.zeros((5, 5, 4), np.int16), bias, scale, stride=row.stride)
+        with pytest.raises(InvalidArgumentError, match="7x7"):
+            _core.DwconvS8(row.name, np.zeros((7, 7, 4), np.int16), bias, scale, stride=row.stride)
         with pytest.raises(InvalidArgumentError, match="dilation 2"):
-            _core.DwconvS8(row.name, np.zeros((3, 3, 4), np.int16), bias, scale,
+            _core.DwconvS8(row.name, np.zeros((row.kh, row.kw, 4), np.int16), bias, scale,
                            stride=row.stride, dilation=2)  # fmt: skip
 
 
@@ -288,7 +288,9 @@ def test_select():
             continue
         assert select(isa).startswith("dwconv_s8_3x3s1")
         assert select(isa, stride=2).startswith("dwconv_s8_3x3s2")
-        for other in (select(isa, k=5), select(isa, dilation=2), select(isa, stride=3)):
+        assert select(isa, k=5).startswith("dwconv_s8_5x5s1")
+        assert select(isa, k=5, stride=2).startswith("dwconv_s8_5x5s2")
+        for other in (select(isa, k=7), select(isa, dilation=2), select(isa, stride=3)):
             assert other.startswith("dwconv_s8_any")
             assert other.endswith(isa)
         assert select(isa, fit=False).endswith("avx2"), name

@@ -13,6 +13,7 @@
 // (l / 4) * 4V + 4v + l % 4: unpack builds and packs undoes just that order, with no permute.
 // The taps of a group, as (row, column), "-" where the weight is 0:
 //   pairs_3x3  00 10, 01 11, 02 12, 20 21, - 22     quads_3x3  00 10 20 -, 01 11 21 -, 02 12 22 -
+//   pairs_5x5  00 10 .. 04 14, 20 30 .. 24 34, 40 41, 42 43, - 44
 //   *_any      row by row, the last group filled with "-"
 namespace octavo {
 
@@ -23,6 +24,7 @@ OCTAVO_DWCONV_S8_PACKING(quads_3x3)
 OCTAVO_DWCONV_S8_PACKING(quads_3x3_x32)
 OCTAVO_DWCONV_S8_PACKING(quads_any)
 OCTAVO_DWCONV_S8_PACKING(pairs_3x3)
+OCTAVO_DWCONV_S8_PACKING(pairs_5x5)
 OCTAVO_DWCONV_S8_PACKING(pairs_any)
 OCTAVO_DWCONV_S8_PACKING(taps)
 #undef OCTAVO_DWCONV_S8_PACKING

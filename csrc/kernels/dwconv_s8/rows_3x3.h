@@ -2,6 +2,7 @@
 #pragma once
 #include "kernels/dwconv_s8/dwconv_s8.h"
 #include "kernels/dwconv_s8/quads32.h"
+#include "kernels/dwconv_s8/settle.h"
 #include "kernels/simd/partial_u8.h"
 #include "kernels/simd/requant_avx2.h"
 
@@ -66,13 +67,6 @@ struct Parts {
                               _mm_loadl_epi64(reinterpret_cast<const __m128i*>(b)));
   }
 };
-
-// Before a loop: GCC 12 would keep the weights that the code before the loop has read on the stack,
-// and copy them there again after every store of the loop.
-inline void forget_loads() { asm volatile("" ::: "memory"); }
-
-// Computes v here. GCC 12 otherwise reorders and reassociates until the registers do not suffice.
-inline void settle(__m256i& v) { asm("" : "+x"(v)); }
 
 // What is known of a block of lanes before its row is walked.
 struct Block3x3 {
