@@ -13,15 +13,15 @@ set(OCTAVO_ARCH_scalar any)
 set(OCTAVO_FLAGS_scalar "")
 
 set(OCTAVO_ARCH_avx2 x86)
-set(OCTAVO_FLAGS_avx2 -mavx2 -mf16c -mpclmul)
+set(OCTAVO_FLAGS_avx2 -mavx2 -mfma -mf16c -mpclmul)
 
 set(OCTAVO_ARCH_avxvnni x86)
-set(OCTAVO_FLAGS_avxvnni -mavx2 -mf16c -mpclmul -mavxvnni)
+set(OCTAVO_FLAGS_avxvnni -mavx2 -mfma -mf16c -mpclmul -mavxvnni)
 
 # 512-bit vectors on purpose: on every CPU with VNNI the licence loss is below the gain of the width.
 set(OCTAVO_ARCH_avx512vnni x86)
 set(OCTAVO_FLAGS_avx512vnni -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi
-                            -mprefer-vector-width=512)
+                            -mfma -mprefer-vector-width=512)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC's own _mm512_undefined_*() warns (GCC bug 105593).
   list(APPEND OCTAVO_FLAGS_avx512vnni -Wno-uninitialized -Wno-maybe-uninitialized)
@@ -45,14 +45,14 @@ else()
 endif()
 
 # Under OCTAVO_EMULATE the AVX-512 files reach their intrinsics through SIMDe (see
-# csrc/kernels/simd/x86.h) and may use nothing above AVX2.
+# csrc/kernels/simd/x86.h) and may use nothing above AVX2 and FMA.
 if(OCTAVO_EMULATE)
   if(NOT OCTAVO_ARCH STREQUAL "x86")
     message(FATAL_ERROR "OCTAVO_EMULATE needs an x86-64 host")
   endif()
   # -Wno-*: 64-byte vectors without AVX-512 have an ABI note, and lose alignment as template arguments
   # (the emulation only copies them).
-  set(OCTAVO_FLAGS_avx512vnni -mavx2 -mf16c -mpclmul -Wno-psabi -Wno-ignored-attributes -Wno-uninitialized
+  set(OCTAVO_FLAGS_avx512vnni -mavx2 -mfma -mf16c -mpclmul -Wno-psabi -Wno-ignored-attributes -Wno-uninitialized
                               -Wno-maybe-uninitialized)
 endif()
 

@@ -5,9 +5,9 @@
     python tools/check_disasm.py build/release
 
 GCC silently leaves arrays of accumulators on the stack (31-52 % of peak instead of ~97 %, at any -O
-level). So in the avx2 and avx512vnni objects every innermost loop that contains a dot-product
-instruction must be free of ymm/zmm accesses to the stack, and of vectors loaded from and stored to
-the same address (an array reached through a pointer). Prints one row per loop.
+level). So in the avx2 and avx512vnni objects every innermost loop that contains a dot-product or
+fused multiply-add instruction must be free of ymm/zmm accesses to the stack, and of vectors loaded
+from and stored to the same address (an array reached through a pointer). Prints one row per loop.
 
 The peak measurement has the opposite trap: equal accumulators are merged into one, and the loop
 measures latency. Its loops need enough independent dot products.
@@ -25,11 +25,13 @@ from objects import Instruction, build_objects, disassemble, isa_of
 
 CHECKED_ISAS = ("avx2", "avxvnni", "avx512vnni")
 # Families that are nothing but dot products: finding none would mean this check went blind.
-MUST_HAVE_DOTS = ("gemm_s8", "peak")
+MUST_HAVE_DOTS = ("dwconv_f32", "gemm_f32", "gemm_s8", "peak")
 # Two ports times a latency of 4-5 cycles: fewer dot products in flight cannot reach the peak.
 MIN_DOTS = {"peak": 10}
 
-DOT = re.compile(r"^(?:\{vex\}\s+)?(?:vpdpbusds?|vpdpwssds?|vpmaddubsw|vpmaddwd)\s")
+DOT = re.compile(
+    r"^(?:\{vex\}\s+)?(?:vpdpbusds?|vpdpwssds?|vpmaddubsw|vpmaddwd|vfmadd(?:132|213|231)ps)\s"
+)
 JUMP = re.compile(r"^(?:notrack\s+)?j[a-z]+\s+(?:0x)?(?P<target>[0-9a-f]+)\b")
 WIDE = re.compile(r"%[yz]mm\d")
 WIDE_STORE = re.compile(r"^v\w+\s+%[yz]mm\d+,(?P<address>[^,%]*\(.*\))(?:\{%k\d\})?$")

@@ -43,6 +43,12 @@ FAMILIES = {
     "quantize": ("convert",),
     "dequantize": ("convert",),
 }
+#: Step kind in float32 -> kernel families, where it has any; the others are plain C++.
+FLOAT_FAMILIES = {
+    "conv_f32": ("gemm_f32", "dwconv_f32"),
+    "linear_f32": ("gemm_f32",),
+    "matmul_f32": ("gemm_f32",),
+}
 #: Kinds that move bytes: plain C++, the same for every ISA.
 BYTES = {"copy", "fill", "flip", "load_constant"}
 _ROW = re.compile(r"^OCTAVO_\w+\(k\w+, (?P<name>\w+)", re.MULTILINE)
@@ -98,6 +104,10 @@ def _cell(examples: list[set[str]], text: dict[str, str]) -> str:
     return ", ".join(dict.fromkeys([*parts, *(text[kind] for kind in kinds)])) or "–"
 
 
+def _float_text(kind: str) -> str:
+    return ", ".join(f"`{name}`" for name in FLOAT_FAMILIES.get(kind, (kind,)))
+
+
 def matrix() -> str:
     """The Markdown table; operators with the same cells share a line."""
     kernels = kernel_names()
@@ -115,7 +125,7 @@ def matrix() -> str:
             float_only.append(f"`{name}`")
             continue
         cells = [_cell(row.integer, integer[isa]) for isa in ISAS]
-        real = _cell(row.real, {kind: f"`{kind}`" for kinds in row.real for kind in kinds})
+        real = _cell(row.real, {kind: _float_text(kind) for kinds in row.real for kind in kinds})
         groups.setdefault((*cells, real), []).append(name)
     header = ["operator", *(f"8-bit, {isa}" for isa in ISAS), "float32"]
     table = [header, ["---"] * len(header)]

@@ -38,7 +38,7 @@ uint32_t detect() {
   uint32_t a, b, c, d;
   if (!__get_cpuid(1, &a, &b, &c, &d)) return found;
   const bool osxsave = has_bit(c, 27), avx = has_bit(c, 28), f16c = has_bit(c, 29),
-             pclmul = has_bit(c, 1);
+             pclmul = has_bit(c, 1), fma = has_bit(c, 12);
   if (!osxsave || !avx) return found;
   const uint64_t xcr0 = read_xcr0();
   const bool os_ymm = (xcr0 & 0x06) == 0x06;         // XMM, YMM
@@ -47,7 +47,7 @@ uint32_t detect() {
 
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
   const uint32_t max_subleaf = a;
-  const bool avx2 = os_ymm && has_bit(b, 5) && f16c && pclmul;
+  const bool avx2 = os_ymm && has_bit(b, 5) && f16c && pclmul && fma;
   const bool avx512 = os_zmm && has_bit(b, 16) && has_bit(b, 17) && has_bit(b, 30) &&
                       has_bit(b, 31);  // F, DQ, BW, VL
   const bool vbmi = has_bit(c, 1), avx512_vnni = has_bit(c, 11);

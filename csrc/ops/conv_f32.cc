@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/checked.h"
 #include "ops/conv_rows.h"
+#include "ops/depthwise.h"
+#include "ops/depthwise_f32.h"
 #include "ops/gemm_f32.h"
 
 namespace octavo {
@@ -14,7 +16,7 @@ class ConvF32 final : public Op {
         layer_(layer(step, w, groups), weights(step, w, groups),
                step.constant_values<float>(1, DType::kF32, step.output(0).dims[3], "bias"),
                context) {
-    info_ = {"conv_f32", Isa::kScalar, Precision::kFloat32, layer_.threads()};
+    info_ = {layer_.kernel().name, layer_.kernel().isa, Precision::kFloat32, layer_.threads()};
     scratch_bytes_ = input_.scratch_bytes();
     packed_bytes_ = layer_.packed_bytes();
   }
@@ -58,7 +60,11 @@ std::unique_ptr<Op> prepare_conv_f32(const StepView& step, const PrepareContext&
   step.expect_kernel_tensor(y, DType::kF32);
   step.expect_disjoint(y, x);
   const Window2d w = read_window(step, x, y);
-  return std::make_unique<ConvF32>(step, w, read_groups(step, x, y), context);
+  const int32_t groups = read_groups(step, x, y);
+  if (groups > 1 && groups == x.dims[3] && groups == y.dims[3] && w.kh <= kMaxDepthwiseTaps) {
+    return prepare_depthwise_f32(step, w, context);
+  }
+  return std::make_unique<ConvF32>(step, w, groups, context);
 }
 
 }  // namespace octavo

@@ -4,63 +4,55 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "kernels/gemm_f32/gemm_f32.h"
 #include "ops/loop_nest.h"
 #include "ops/op.h"
 
-// Float32 matrix product in plain C++. Each output is bias + a[0]*w[0] + a[1]*w[1] + …, added in
-// this order, so results depend neither on tiles nor on threads.
 namespace octavo {
 
-inline constexpr int64_t kF32Columns = 8;  // output columns computed together: two 4-lane vectors
-
-struct GemmF32Args {
-  const uint8_t* const* a_rows;  // m addresses of float32 rows
-  uint8_t* const* c_rows;
-  int64_t a_offset, c_offset;  // bytes added to each of them (groups)
-  int64_t m;
-  const int32_t* segments;  // byte offsets of the runs that make up K
-  int64_t segment_count, segment_len;
-  const float* weights;  // [ceil(n / 8)][K][8], 0 past n
-  const float* bias;     // [ceil(n / 8) * 8]
-  int64_t n;
-  float lo, hi;  // clamp; NaN stays NaN
-};
-
-void gemm_f32(const GemmF32Args& args);
-
-// Floats of packed weights for n columns, and the packing: w[column * column_stride + k *
-// k_stride].
-int64_t packed_f32_size(int64_t n, int64_t k);
-void pack_f32(const float* w, int64_t column_stride, int64_t k_stride, int64_t n, int64_t k,
-              float* out);
-
-// A convolution or linear layer: rows times constant weights.
+// A convolution or linear layer in float32: rows times constant weights.
 struct LayerF32 {
   LoopNest<2> rows;  // operand 0 walks the input rows (bytes), operand 1 the output rows
   int32_t groups;
-  int32_t n;  // output channels of one group
-  std::vector<int32_t> segments;
-  int32_t segment_len;
+  int32_t n;                      // output channels of one group
+  std::vector<int32_t> segments;  // byte offsets of the runs that make up K, from a row's address
+  int32_t segment_len;            // floats
   float lo, hi;
 };
 
+// The layer packed for the kernel that select_gemm_f32 chose.
 class PackedLayerF32 {
  public:
   // weights [groups * n][K], bias [groups * n].
   PackedLayerF32(LayerF32 layer, const std::vector<float>& weights, const std::vector<float>& bias,
                  const PrepareContext& context);
+  // a, c: addresses that the row offsets count from.
   void run(const uint8_t* a, uint8_t* c) const noexcept;
+
+  const GemmF32Kernel& kernel() const { return *kernel_; }
   int threads() const { return threads_; }
   int64_t packed_bytes() const { return static_cast<int64_t>(storage_.size()); }
 
  private:
-  void run_rows(const uint8_t* a, uint8_t* c, int64_t begin, int64_t end) const noexcept;
+  struct Part {  // of the output: rows x blocks, blocks counted through all groups
+    int64_t row_begin, row_end;
+    int64_t block_begin, block_end;
+  };
+  void run_part(const uint8_t* a, uint8_t* c, const Part& part) const noexcept;
+  void run_blocks(GemmF32Args* args, int64_t begin, int64_t end) const noexcept;
 
   LayerF32 layer_;
+  const GemmF32Kernel* kernel_;
   AlignedBuffer storage_;  // per group: weights, bias
   int64_t weight_floats_, bias_floats_;
+  int64_t m_, blocks_per_group_;
   int threads_;
+  bool split_rows_;
 };
+
+// Threads worth using for so many float32 multiply-accumulates, of which a core does some 14 per
+// cycle where threads_for expects 32.
+int threads_for_f32(const PrepareContext& context, int64_t macs);
 
 // Floats `first`, `first + 1`: clamp bounds, lo <= hi, infinities allowed.
 void read_clamp(const StepView& step, int first, float* lo, float* hi);

@@ -23,7 +23,7 @@ class LinearF32 final : public Op {
                step.constant_values<float>(0, DType::kF32, int64_t{layer.n} * layer.segment_len,
                                            "weights"),
                step.constant_values<float>(1, DType::kF32, layer.n, "bias"), context) {
-    info_ = {"linear_f32", Isa::kScalar, Precision::kFloat32, layer_.threads()};
+    info_ = {layer_.kernel().name, layer_.kernel().isa, Precision::kFloat32, layer_.threads()};
     packed_bytes_ = layer_.packed_bytes();
   }
 

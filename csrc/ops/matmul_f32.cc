@@ -19,18 +19,20 @@ class MatmulF32 final : public Op {
         a_(split_matrices(step.input(0), step.input(0).rank > 1, true)),
         b_(split_matrices(step.input(1), true, step.input(1).rank > 1)),
         y_(split_matrices(step.output(0), step.input(0).rank > 1, step.input(1).rank > 1)),
-        batches_(broadcast_loops(step, a_.batch, b_.batch, y_.batch)) {
+        batches_(broadcast_loops(step, a_.batch, b_.batch, y_.batch)),
+        kernel_(select_gemm_f32(context.cap)) {
     check_matrices(step, a_, b_, y_);
     if (a_.col_stride != 4 || (y_.cols > 1 && y_.col_stride != 4)) {
       step.fail(ErrorCode::kFormat, "rows of a and y must be dense");
     }
     read_clamp(step, 0, &lo_, &hi_);
-    weight_floats_ = packed_f32_size(b_.cols, b_.rows);
-    bias_floats_ = checked_round_up(b_.cols, kF32Columns);
+    checked_int32(a_.cols, step.name);
+    checked_int32(b_.cols, step.name);
+    weight_floats_ = checked_round_up(packed_gemm_f32_size(kernel_, b_.cols, b_.rows), 16);
+    bias_floats_ = checked_round_up(b_.cols, kernel_.nr);
     scratch_bytes_ = checked_mul(checked_add(weight_floats_, bias_floats_), 4);
     const int64_t macs = checked_mul(checked_mul(a_.rows, a_.cols), y_.cols);
-    info_ = {"matmul_f32", Isa::kScalar, Precision::kFloat32,
-             threads_for(context, checked_mul(macs, 8), 0)};
+    info_ = {kernel_.name, kernel_.isa, Precision::kFloat32, threads_for_f32(context, macs)};
   }
 
   void run(const RunContext& ctx) const noexcept override {
@@ -43,8 +45,8 @@ class MatmulF32 final : public Op {
     batches_.for_outer(0, 0, batches_.outer(0), [&](const LoopNest<3>::Offsets& at) {
       const uint8_t* right = b + at.at[1];
       if (right != in_packed) {
-        pack_f32(reinterpret_cast<const float*>(right), b_.col_stride / 4, b_.row_stride / 4,
-                 b_.cols, b_.rows, packed);
+        pack_gemm_f32(kernel_, reinterpret_cast<const float*>(right), b_.col_stride / 4,
+                      b_.row_stride / 4, b_.cols, b_.rows, packed);
         in_packed = right;
       }
       parallel_for(info_.threads, a_.rows, [&](int64_t begin, int64_t end, int) {
@@ -58,30 +60,33 @@ class MatmulF32 final : public Op {
                 int64_t end) const noexcept {
     const int32_t segment = 0;
     RowAddresses rows;
-    GemmF32Args args{};
+    GemmF32Args args;
     args.a_rows = rows.a;
     args.c_rows = rows.c;
     args.segments = &segment;
     args.segment_count = 1;
-    args.segment_len = a_.cols;
+    args.segment_len = static_cast<int32_t>(a_.cols);
     args.weights = packed;
     args.bias = packed + weight_floats_;
-    args.n = y_.cols;
+    args.n = static_cast<int32_t>(y_.cols);
+    args.block_end = static_cast<int32_t>((y_.cols + kernel_.nr - 1) / kernel_.nr);
     args.lo = lo_;
     args.hi = hi_;
-    for (int64_t first = begin; first < end; first += kMaxRows) {
-      args.m = std::min(kMaxRows, end - first);
+    const int64_t chunk = kMaxRows / kernel_.mr * kernel_.mr;
+    for (int64_t first = begin; first < end; first += chunk) {
+      args.m = static_cast<int32_t>(std::min(chunk, end - first));
       for (int64_t r = 0; r < args.m; ++r) {
         rows.a[r] = a + (first + r) * a_.row_stride;
         rows.c[r] = y + (first + r) * y_.row_stride;
       }
-      gemm_f32(args);
+      kernel_.run(args);
     }
   }
 
   Address a_address_, b_address_, y_address_;
   Matrices a_, b_, y_;
   LoopNest<3> batches_;
+  const GemmF32Kernel& kernel_;
   float lo_, hi_;
   int64_t weight_floats_ = 0, bias_floats_ = 0;
 };

@@ -15,7 +15,9 @@ from typing_extensions import Buffer as _Buffer
 
 __all__: list[str] = [
     "BoundRun",
+    "DwconvF32",
     "DwconvS8",
+    "GemmF32",
     "GemmS8",
     "GuardBuffer",
     "Plan",
@@ -31,10 +33,12 @@ __all__: list[str] = [
     "cpu_info",
     "crc32",
     "crc32_rows",
+    "dwconv_f32_rows",
     "dwconv_s8_rows",
     "dwconv_s8_select",
     "eltwise_s8_rows",
     "eltwise_s8_run",
+    "gemm_f32_rows",
     "gemm_s8_rows",
     "gemm_s8_select",
     "isa_allows",
@@ -48,6 +52,8 @@ __all__: list[str] = [
     "pack_key",
     "parallel_slices",
     "parallel_sum",
+    "pool_f32_rows",
+    "pool_f32_run",
     "pool_s8_rows",
     "pool_s8_run",
     "softmax_s8_rows",
@@ -290,6 +296,81 @@ class DwconvS8:
         Seconds per call, the fastest of `repeats` runs of 16.
         """
 
+class GemmF32:
+    """
+    One packed layer of one kernel row, for tests and benchmarks.
+    """
+    def __init__(
+        self,
+        kernel: str,
+        weights: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        bias: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        segment_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+        lo: float,
+        hi: float,
+    ) -> None: ...
+    def run(
+        self,
+        a: numpy.typing.NDArray[typing.Any] | _Buffer,
+        a_row_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        c: numpy.typing.NDArray[typing.Any] | _Buffer,
+        c_row_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    ) -> None:
+        """
+        Offsets in bytes.
+        """
+    def time(
+        self,
+        a: numpy.typing.NDArray[typing.Any] | _Buffer,
+        a_row_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        c: numpy.typing.NDArray[typing.Any] | _Buffer,
+        c_row_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        repeats: int,
+    ) -> float:
+        """
+        Seconds of the fastest call.
+        """
+
+class DwconvF32:
+    """
+    One packed layer of one kernel row, run row by row.
+    """
+    def __init__(
+        self,
+        kernel: str,
+        weights: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        bias: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        stride: int,
+        dilation: int,
+        lo: float,
+        hi: float,
+    ) -> None: ...
+    def run(
+        self,
+        in_: numpy.typing.NDArray[typing.Any] | _Buffer,
+        row_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        pixel_stride: int,
+        out: numpy.typing.NDArray[typing.Any] | _Buffer,
+        out_pixel_stride: int,
+        out_w: int,
+    ) -> None:
+        """
+        Strides in bytes.
+        """
+    def time(
+        self,
+        in_: numpy.typing.NDArray[typing.Any] | _Buffer,
+        row_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        pixel_stride: int,
+        out: numpy.typing.NDArray[typing.Any] | _Buffer,
+        out_pixel_stride: int,
+        out_w: int,
+        repeats: int,
+    ) -> float:
+        """
+        Seconds per call, the fastest of `repeats` runs of 16.
+        """
+
 def best_isa() -> str: ...
 def convert_dequantize(
     name: str,
@@ -378,6 +459,11 @@ def crc32_rows() -> list[typing.Any]:
     Every kernel: (name, isa, op, supported).
     """
 
+def dwconv_f32_rows() -> list[typing.Any]:
+    """
+    Every kernel: (name, isa, lanes, supported).
+    """
+
 def dwconv_s8_rows() -> list[typing.Any]:
     """
     Every kernel: (name, isa, kh, kw, stride, dilated, weight_bits, supported); 0 is any.
@@ -415,6 +501,11 @@ def eltwise_s8_run(
 ) -> None:
     """
     Runs one kernel by name on n bytes of three buffers.
+    """
+
+def gemm_f32_rows() -> list[typing.Any]:
+    """
+    Every kernel: (name, isa, mr, nr, supported).
     """
 
 def gemm_s8_rows() -> list[typing.Any]:
@@ -505,6 +596,28 @@ def pack_key(plan: Plan, isa: str | None = None) -> str:
 
 def parallel_slices(threads: int, tasks: int) -> list[tuple[int, int, int]]: ...
 def parallel_sum(threads: int, tasks: int, repeat: int = 1) -> int: ...
+def pool_f32_rows() -> list[typing.Any]:
+    """
+    Every kernel: (name, isa, op, supported).
+    """
+
+def pool_f32_run(
+    name: str,
+    in_: numpy.typing.NDArray[typing.Any] | _Buffer,
+    row_stride: int,
+    pixel_stride: int,
+    rows: int,
+    cols: int,
+    channels: int,
+    out: numpy.typing.NDArray[typing.Any] | _Buffer,
+    divisor: float,
+    lo: float,
+    hi: float,
+) -> None:
+    """
+    Pools one window to one output pixel; strides in bytes.
+    """
+
 def pool_s8_rows() -> list[typing.Any]:
     """
     Every kernel: (name, isa, op, supported).

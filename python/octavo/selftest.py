@@ -14,11 +14,13 @@ import numpy as np
 
 from octavo import _core
 from octavo.selftest_cases import CASES, Case
+from octavo.selftest_float import FLOAT_CASES
 from octavo.selftest_layers import LAYER_CASES
 
 __all__ = ["SelfTestRow", "run_selftest"]
 
 FAILED, NOT_RUN, OK = "FAILED", "NOT RUN", "ok"
+_ALL = CASES | LAYER_CASES | FLOAT_CASES
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class SelfTestRow:
 class _Kernel:
     name: str
     isa: str
-    op: str  # key of CASES or LAYER_CASES
+    op: str  # key of _ALL
     supported: bool
 
 
@@ -45,6 +47,11 @@ def _kernels() -> Iterator[_Kernel]:
         yield _Kernel(row["name"], row["isa"], "gemm", row["supported"])
     for name, isa, *_, supported in _core.dwconv_s8_rows():
         yield _Kernel(name, isa, "dwconv", supported)
+    for op, weighted in (("gemm_f32", _core.gemm_f32_rows), ("dwconv_f32", _core.dwconv_f32_rows)):
+        for name, isa, *_, supported in weighted():
+            yield _Kernel(name, isa, op, supported)
+    for name, isa, op, supported in _core.pool_f32_rows():
+        yield _Kernel(name, isa, f"{op}_f32", supported)
     for rows in (
         _core.pool_s8_rows,
         _core.eltwise_s8_rows,
@@ -59,7 +66,7 @@ def _kernels() -> Iterator[_Kernel]:
 
 def _cases(op: str, seed: int) -> list[Case]:
     """The cases of an op; they do not depend on which other ops were tested before."""
-    return list((CASES | LAYER_CASES)[op](np.random.default_rng((seed, zlib.crc32(op.encode())))))
+    return list(_ALL[op](np.random.default_rng((seed, zlib.crc32(op.encode())))))
 
 
 def _merged(rows: list[SelfTestRow]) -> list[SelfTestRow]:

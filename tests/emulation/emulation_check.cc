@@ -288,6 +288,9 @@ void check_float() {
          lanes<float>(a, b, [](float p, float q) { return p < q ? p : q; }));
   expect("max_ps", bits(_mm512_max_ps(x, y)),
          lanes<float>(a, b, [](float p, float q) { return p > q ? p : q; }));
+  const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+  expect("cmp_ps_mask, mask_mov_ps", bits(_mm512_mask_mov_ps(y, nan, x)),
+         lanes<float>(a, b, [](float p, float q) { return p != p ? p : q; }));
   a.set<float>(3, 1.5f);  // the sign of a computed NaN is not specified by C
   a.set<float>(5, 0.1f);
   a.set<float>(7, -0.3f);
@@ -298,6 +301,10 @@ void check_float() {
          lanes<float>(a, b, [](float p, float q) { return p + q; }));
   expect("sub_ps", bits(_mm512_sub_ps(z, y)),
          lanes<float>(a, b, [](float p, float q) { return p - q; }));
+  // An addend that cancels the rounded product leaves its error: 0 from two roundings.
+  const Bytes cancel = lanes<float>(a, b, [](float p, float q) { return -(p * q); });
+  expect("fmadd_ps", bits(_mm512_fmadd_ps(z, y, _mm512_loadu_ps(cancel.byte))),
+         lanes<float>(a, b, [](float p, float q) { return std::fma(p, q, -(p * q)); }));
   const __m512 seven = _mm512_set1_ps(7.0f);
   expect("div_ps", bits(_mm512_div_ps(z, seven)),
          lanes<float>(a, b, [](float p, float) { return p / 7.0f; }));

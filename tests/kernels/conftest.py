@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the kernel tests: one kernel by its row, a seeded generator, guarded memory."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from octavo import _core
+
+sys.path.insert(0, str(Path(__file__).parent))  # f32_values
 
 SEED = 20240607
 

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Self-test cases of the float32 families: gemm_f32, dwconv_f32, pool_f32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo import _core, fma
+from octavo.selftest_cases import Case, Rng, canary
+
+__all__ = ["FLOAT_CASES"]
+
+Array = NDArray[Any]
+_SLACK = 15  # float32 past the end of an image that a kernel may read
+
+
+def _reals(rng: Rng, *shape: int) -> Array:
+    """float32 of many magnitudes; one in 16 is zero of either sign, infinite, NaN or subnormal."""
+    x = np.ldexp(rng.normal(0, 1, shape), rng.integers(-4, 5, shape)).astype(np.float32)
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-40], np.float32)
+    return np.where(rng.random(shape) < 1 / 16, rng.choice(special, shape), x)
+
+
+def _run_gemm_f32(kernel: str, layer: tuple[Any, ...], a: Array, k: int, shape: Any) -> Array:
+    c, rows = canary(*shape), np.arange(shape[0])
+    _core.GemmF32(kernel, *layer).run(a, rows * k * 4, c, rows * shape[1])
+    return c
+
+
+def _gemm_f32(rng: Rng) -> Iterator[Case]:
+    for m, n, segments, length in ((1, 1, 1, 1), (1, 150, 1, 5), (2, 70, 3, 4), (17, 37, 1, 9)):
+        k, gap = segments * length, 4
+        weights, bias = _reals(rng, n, segments, length), _reals(rng, n)
+        a = _reals(rng, m, k)
+        want = canary(m, 4 * n + gap)
+        y = fma.dot(a[:, None], weights.reshape(n, k), bias, -2, 3)
+        want[:, : 4 * n] = y.view(np.uint8)
+        offsets = np.arange(segments, dtype=np.int32) * length * 4
+        layer = (weights, bias, offsets, -2.0, 3.0)
+        yield Case(partial(_run_gemm_f32, layer=layer, a=a, k=k, shape=want.shape), want)
+
+
+def _run_dwconv_f32(kernel: str, layer: tuple[Any, ...], x: Array, shape: Any) -> Array:
+    rows, width, channels = x.shape
+    data = np.append(x.ravel(), np.zeros(_SLACK, np.float32))
+    out = canary(*shape)
+    _core.DwconvF32(kernel, *layer).run(
+        data, np.arange(rows) * width * channels * 4, channels * 4, out, shape[1], shape[0]
+    )
+    return out
+
+
+def _dwconv_f32(rng: Rng) -> Iterator[Case]:
+    for kh, kw, stride, dilation in ((3, 3, 1, 1), (3, 3, 2, 1), (5, 2, 1, 2)):
+        for channels, out_w in ((1, 1), (19, 9), (33, 4)):
+            x = _reals(rng, kh, (out_w - 1) * stride + (kw - 1) * dilation + 1, channels)
+            weights, bias = _reals(rng, channels, kh, kw), _reals(rng, channels)
+            taps = np.arange(out_w)[:, None] * stride + np.arange(kw) * dilation
+            window = x[:, taps].transpose(1, 3, 0, 2).reshape(out_w, channels, kh * kw)
+            want = canary(out_w, 4 * channels + 8)
+            y = fma.dot(window, weights.reshape(channels, kh * kw), bias, 0, 6)
+            want[:, : 4 * channels] = y.view(np.uint8)
+            layer = (weights, bias, stride, dilation, 0.0, 6.0)
+            yield Case(partial(_run_dwconv_f32, layer=layer, x=x, shape=want.shape), want)
+
+
+def _run_pool_f32(kernel: str, x: Array, divisor: float) -> Array:
+    rows, cols, channels = x.shape
+    data = np.append(x.ravel(), np.zeros(_SLACK, np.float32))
+    y = canary(4 * channels + 4)
+    pixel = 4 * channels
+    _core.pool_f32_run(kernel, data, cols * pixel, pixel, rows, cols, channels, y, divisor, -2, 3)
+    return y
+
+
+def _pool_f32(rng: Rng, *, average: bool) -> Iterator[Case]:
+    for rows, cols, channels in ((1, 1, 1), (3, 2, 19), (2, 3, 70), (5, 5, 33)):
+        x = _reals(rng, rows, cols, channels)
+        pixels = x.reshape(-1, channels)
+        best = pixels[0]
+        with np.errstate(all="ignore"):
+            for pixel in pixels[1:]:
+                greater = (pixel > best) | np.isnan(pixel)
+                best = best + pixel if average else np.where(greater, pixel, best)
+            y = fma.clamp(best / np.float32(7) if average else best, -2, 3)
+        want = canary(4 * channels + 4)
+        want[: 4 * channels] = y.view(np.uint8)
+        yield Case(partial(_run_pool_f32, x=x, divisor=7.0), want)
+
+
+#: Op of a kernel row -> its cases.
+FLOAT_CASES: dict[str, Callable[[Rng], Iterator[Case]]] = {
+    "gemm_f32": _gemm_f32,
+    "dwconv_f32": _dwconv_f32,
+    "max_f32": partial(_pool_f32, average=False),
+    "average_f32": partial(_pool_f32, average=True),
+}
