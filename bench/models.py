@@ -16,7 +16,7 @@ from pathlib import Path
 
 import onnx
 
-from bench import qdq_cache, twins, zoo
+from bench import markdown, qdq_cache, twins, zoo
 from bench.inputs import random_feed
 from bench.onnx_info import input_specs
 from octavo.benchmark.chart import write_chart
@@ -55,6 +55,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add_measuring_arguments(parser)
     add("--cache", type=Path, default=qdq_cache.default_cache(), help="folder for quantized models")
     add("--json", type=Path, metavar="FILE", help="write every figure")
+    add("--markdown", action="store_true", help="print the tables of README.md")
     add("--compare", type=Path, metavar="OLD", help="compare with an earlier --json")
     add("--compare-anyway", action="store_true", help="even if machine or settings differ")
     add(
@@ -162,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
             report = merge([read_report(path) for path in args.reports])
         else:
             report = _measured(args, command)
-        print(render_report(report))
+        print(markdown.tables(report) if args.markdown else render_report(report))
         if args.json:
             report.write(args.json)
         if args.png:

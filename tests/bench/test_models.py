@@ -116,6 +116,10 @@ def test_pieces_are_merged_without_measuring(qdq_path, tmp_path, capsys):
     assert models.main(["--from", *map(str, pieces), "--json", str(merged)]) == 0
     assert "1 thread" in capsys.readouterr().out
     assert [m["threads"] for m in json.loads(merged.read_text())["models"]] == [1, 2]
+    assert models.main(["--from", str(merged), "--markdown"]) == 0
+    printed = capsys.readouterr().out
+    assert "| 1 thread | MMAC | Octavo" in printed and "| 2 threads |" in printed
+    assert printed.count("| gemm_qdq | 0.0 |") == 2
 
 
 def _slower(path, factor):

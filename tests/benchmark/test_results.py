@@ -26,7 +26,7 @@ def make_report(*models, **machine):
     return results.Report(
         command=["test"],
         settings={"bound": False, "isa": None},
-        machine={"cpu": "a CPU", "cpus": 2, "isa": "avx2", **machine},
+        machine={"cpu": "a CPU", "cpus": 2, "usable_cpus": 1, "isa": "avx2", **machine},
         versions={"octavo": "1", "p": "1"},
         runtime_settings={},
         limits={"l2_gb_per_s": 1.0, "memory_gb_per_s": 0.5},
@@ -143,12 +143,14 @@ def test_text_shows_failures_notes_and_what_did_not_run():
     model.runtimes["r"] = results.RuntimeResult(note="does not read .onnx files", unread=True)
     model.runtimes["p"].note = "other weights"
     report = make_report(model, results.ModelResult("broken", 1, failure="OSError: gone"))
+    report.models.append(make_model(1.0, 2.0, threads=2))
     report.not_run["s"] = "not installed"
     text = render_report(report)
     for line in (
         "FAILED m q: ValueError: no",
         "FAILED broken: OSError: gone",
         "NOT RUN s: not installed",
+        "(!) 2 threads shared 1 CPUs",
         "NOT RUN r: does not read .onnx files (m)",
         "* p: other weights (m)",
         "geometric mean of 1: 2.00 by the fastest call",

@@ -45,7 +45,7 @@ def measure_load(
     """Start `repeats` processes that load `path` and run `feed` once.
 
     Raises:
-        RuntimeError: the process failed; the message is the last line it wrote.
+        RuntimeError: the process failed (the message is the last line it wrote) or took too long.
     """
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder) / "inputs.npz"
@@ -79,14 +79,18 @@ def _in_a_process(request: Mapping[str, Any]) -> dict[str, Any]:
     package = str(Path(octavo.__file__).parents[1])
     inherited = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([package, inherited] if inherited else [package])
-    done = subprocess.run(
-        [sys.executable, "-m", "octavo.benchmark.probe", json.dumps(request)],
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT,
-        check=False,
-        env={**os.environ, "PYTHONPATH": path},
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "octavo.benchmark.probe", json.dumps(request)],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT,
+            check=False,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+    except subprocess.TimeoutExpired as error:
+        name = request["runtime"]
+        raise RuntimeError(f"{name} in a fresh process: no result in {_TIMEOUT} s") from error
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise RuntimeError(f"{request['runtime']} in a fresh process: {lines[-1]}")

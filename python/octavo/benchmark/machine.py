@@ -29,11 +29,12 @@ class Bandwidth:
 
 
 def machine_info() -> dict[str, Any]:
-    """CPU, the CPUs this process may use, system and load."""
+    """CPU, how many there are and this process may use, system and load."""
     info = cpu_info()
     return {
         "cpu": info["brand"],
-        "cpus": info["cpus"],
+        "cpus": os.cpu_count(),
+        "usable_cpus": info["cpus"],
         "isa": info["best_isa"],
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
@@ -47,7 +48,7 @@ def measure_bandwidth() -> Bandwidth:
     info = cpu_info()
     l2, l3 = int(info["l2"]) or 1 << 19, int(info["l3"]) or 1 << 25
     # Three quarters of L2, so that nothing is evicted; four times L3, so that nothing stays.
-    return Bandwidth(_rate(3 * l2 // 4), _rate(min(4 * l3, 1 << 28)))
+    return Bandwidth(_rate(3 * l2 // 4), _rate(min(4 * l3, 1 << 27)))
 
 
 def _rate(total_bytes: int) -> float:

@@ -100,6 +100,8 @@ def write_roofline(report: Report, path: Path, threads: int | None = None) -> in
     if not points:
         return 0
     figure = new_figure(10.0, 6.2)
+    from matplotlib.patheffects import withStroke
+
     axes = figure.add_subplot()
     span = (min(p.intensity for p in points) / 1.6, max(p.intensity for p in points) * 1.6)
     _roofs(axes, report, count, span)
@@ -126,6 +128,7 @@ def write_roofline(report: Report, path: Path, threads: int | None = None) -> in
             textcoords="offset points",
             fontsize=6.5,
             color="#495057",
+            path_effects=[withStroke(linewidth=2, foreground="white")],
             zorder=4,
         )
     axes.set(xscale="log", yscale="log", xlim=span)

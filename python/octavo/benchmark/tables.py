@@ -142,8 +142,8 @@ def _remarks(report: Report) -> list[str]:
     for (name, note), models in notes.items():
         lines.append(f"* {name}: {note} ({', '.join(dict.fromkeys(models))})")
     most = max(report.threads, default=1)
-    if most > report.machine["cpus"]:
-        lines.append(f"(!) {most} threads shared {report.machine['cpus']} CPUs")
+    if most > report.machine["usable_cpus"]:
+        lines.append(f"(!) {most} threads shared {report.machine['usable_cpus']} CPUs")
     if any(not t.settled for m in report.models for t in m.timings.values()):
         lines.append("(!) some turns began while threads of another runtime were still spinning")
     lines += [style("FAILED", "red") + f" {where}: {why}" for where, why in failures.items()]
