@@ -25,7 +25,7 @@ from objects import Instruction, build_objects, disassemble, isa_of
 
 CHECKED_ISAS = ("avx2", "avxvnni", "avx512vnni")
 # Families that are nothing but dot products: finding none would mean this check went blind.
-MUST_HAVE_DOTS = ("dwconv_f32", "gemm_f32", "gemm_s8", "peak")
+MUST_HAVE_DOTS = ("dwconv_f32", "gemm_f32", "gemm_s8", "peak", "winograd_s8")
 # Two ports times a latency of 4-5 cycles: fewer dot products in flight cannot reach the peak.
 MIN_DOTS = {"peak": 10}
 

@@ -31,7 +31,7 @@ ISAS = ("scalar", "avx2", "avx512vnni")
 
 #: Step kind -> kernel families that compute it, each with the prefix of its kernels for this kind.
 FAMILIES = {
-    "conv_s8": ("gemm_s8", "dwconv_s8"),
+    "conv_s8": ("gemm_s8", "dwconv_s8", "winograd_s8"),
     "linear_s8": ("gemm_s8",),
     "matmul_s8": ("matmul_s8",),
     "add_s8": ("add_s8",),

@@ -3,6 +3,7 @@
 #include "ops/conv_rows.h"
 #include "ops/depthwise.h"
 #include "ops/packed_gemm.h"
+#include "ops/winograd.h"
 
 namespace octavo {
 namespace {
@@ -22,10 +23,11 @@ GemmLayer gemm_layer(const StepView& step, const Window2d& w, int32_t groups,
 
 class ConvGemm final : public Op {
  public:
-  ConvGemm(const StepView& step, const Window2d& w, int32_t groups, const PrepareContext& context)
+  ConvGemm(const StepView& step, const Window2d& w, int32_t groups, const QuantWeights& weights,
+           const PrepareContext& context)
       : input_(step, step.input(0), step.output(0), w),
         output_(step.output(0)),
-        gemm_(gemm_layer(step, w, groups, input_), weights(step, w, groups), context) {
+        gemm_(gemm_layer(step, w, groups, input_), weights, context) {
     info_ = {gemm_.kernel().name, gemm_.kernel().isa, Precision::kInt8, gemm_.threads()};
     scratch_bytes_ = input_.scratch_bytes();
     packed_bytes_ = gemm_.packed_bytes();
@@ -36,11 +38,6 @@ class ConvGemm final : public Op {
   }
 
  private:
-  static QuantWeights weights(const StepView& step, const Window2d& w, int32_t groups) {
-    const int64_t k = checked_mul(int64_t{w.kh} * w.kw, step.input(0).dims[3] / groups, step.name);
-    return read_quant_weights(step, step.output(0).dims[3], k, step.input(0).zero_point);
-  }
-
   PaddedInput input_;
   Address output_;
   PackedGemm gemm_;
@@ -66,19 +63,39 @@ Conv read_conv(const StepView& step) {
   return {w, groups, depthwise};
 }
 
+QuantWeights read_weights(const StepView& step, const Conv& conv) {
+  const Tensor& x = step.input(0);
+  const int64_t taps = int64_t{conv.window.kh} * conv.window.kw;
+  const int64_t k = checked_mul(taps, x.dims[3] / conv.groups, step.name);
+  return read_quant_weights(step, step.output(0).dims[3], k, x.zero_point);
+}
+
 }  // namespace
 
 std::unique_ptr<Op> prepare_conv_s8(const StepView& step, const PrepareContext& context) {
   const Conv conv = read_conv(step);
   if (conv.depthwise) return prepare_depthwise(step, conv.window, context);
-  return std::make_unique<ConvGemm>(step, conv.window, conv.groups, context);
+  const QuantWeights weights = read_weights(step, conv);
+  const WinogradS8Kernel* winograd =
+      winograd_kernel(step, conv.window, conv.groups, weights, context);
+  if (winograd != nullptr && (context.kernel == nullptr ? winograd_pays(step, *winograd)
+                                                        : context.kernel == winograd->name)) {
+    return prepare_winograd(step, conv.window, weights, *winograd, context);
+  }
+  return std::make_unique<ConvGemm>(step, conv.window, conv.groups, weights, context);
 }
 
 KernelNames conv_s8_kernels(const StepView& step, const PrepareContext& context) {
   const Conv conv = read_conv(step);
   if (conv.depthwise) return depthwise_kernels(step, conv.window, context);
   const PaddedInput input(step, step.input(0), step.output(0), conv.window);
-  return gemm_kernels(gemm_layer(step, conv.window, conv.groups, input), context);
+  KernelNames names = gemm_kernels(gemm_layer(step, conv.window, conv.groups, input), context);
+  const WinogradS8Kernel* winograd =
+      winograd_kernel(step, conv.window, conv.groups, read_weights(step, conv), context);
+  if (winograd != nullptr) {
+    names.insert(winograd_pays(step, *winograd) ? names.begin() : names.end(), winograd->name);
+  }
+  return names;
 }
 
 }  // namespace octavo

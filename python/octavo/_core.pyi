@@ -23,6 +23,7 @@ __all__: list[str] = [
     "Plan",
     "SectionView",
     "Session",
+    "WinogradS8",
     "best_isa",
     "convert_dequantize",
     "convert_flip",
@@ -60,6 +61,8 @@ __all__: list[str] = [
     "softmax_s8_run",
     "time_kernels",
     "tunable_steps",
+    "winograd_s8_exact",
+    "winograd_s8_rows",
 ]
 
 class GuardBuffer:
@@ -371,6 +374,53 @@ class DwconvF32:
         Seconds per call, the fastest of `repeats` runs of 16.
         """
 
+class WinogradS8:
+    """
+    One packed 3x3 layer of one kernel row, for tests and benchmarks.
+    """
+    def __init__(
+        self,
+        kernel: str,
+        weights: typing.Annotated[numpy.typing.ArrayLike, numpy.int16],
+        bias: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+        multiplier: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        a_zero_point: int = 0,
+        out_zero_point: int = 0,
+        qmin: int = 0,
+        qmax: int = 255,
+        panel: int = 16,
+    ) -> None: ...
+    def run(
+        self,
+        in_: numpy.typing.NDArray[typing.Any] | _Buffer,
+        in_offset: int,
+        in_row_stride: int,
+        in_pixel_stride: int,
+        out: numpy.typing.NDArray[typing.Any] | _Buffer,
+        out_offset: int,
+        out_row_stride: int,
+        out_pixel_stride: int,
+        out_h: int,
+        out_w: int,
+    ) -> None: ...
+    def time(
+        self,
+        in_: numpy.typing.NDArray[typing.Any] | _Buffer,
+        in_offset: int,
+        in_row_stride: int,
+        in_pixel_stride: int,
+        out: numpy.typing.NDArray[typing.Any] | _Buffer,
+        out_offset: int,
+        out_row_stride: int,
+        out_pixel_stride: int,
+        out_h: int,
+        out_w: int,
+        repeats: int,
+    ) -> tuple[float, float]:
+        """
+        Seconds of the fastest run, and of its input transform.
+        """
+
 def best_isa() -> str: ...
 def convert_dequantize(
     name: str,
@@ -679,4 +729,18 @@ def time_kernels(
 def tunable_steps(plan: Plan, isa: str | None = None, threads: int = 1) -> list[typing.Any]:
     """
     (step, signature, kernels) where several can run a step, the cost model's choice first.
+    """
+
+def winograd_s8_exact(
+    weights: typing.Annotated[numpy.typing.ArrayLike, numpy.int16],
+    bias: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    a_zero_point: int,
+) -> bool:
+    """
+    Whether Winograd gives the exact sums for these weights, whatever the input.
+    """
+
+def winograd_s8_rows() -> list[typing.Any]:
+    """
+    Every kernel: (name, isa, nr, channels, supported).
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Self-test cases of the families that multiply: gemm_s8, dwconv_s8 and matmul_s8."""
+"""Self-test cases of the families that multiply: gemm_s8, dwconv_s8, matmul_s8, winograd_s8."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from octavo.selftest_cases import Case, Rng, canary, random_bytes
 __all__ = ["LAYER_CASES"]
 
 Array = NDArray[Any]
+Shape = tuple[int, ...]
 
 
 def _spread(rng: Rng, n: int, k: int) -> Array:
@@ -149,9 +150,46 @@ def _matmul(rng: Rng) -> Iterator[Case]:
             yield Case(partial(_run_matmul, a=a, b=stored, sizes=(m, k, n), **how), want)
 
 
+def _run_winograd(kernel: str, layer: tuple[Any, ...], x: Array, out_shape: Shape) -> Array:
+    _, width, channels = x.shape
+    data = np.append(x.ravel(), np.zeros(64, np.uint8))
+    h, w, pixel = out_shape
+    out = canary(h, w, pixel)
+    _core.WinogradS8(kernel, *layer).run(
+        data, 0, width * channels, channels, out, 0, w * pixel, pixel, h, w
+    )
+    return out
+
+
+def _winograd_case(rng: Rng, x: Array, weights: Array) -> Case:
+    """x [h + 2, w + 2, channels] u8, weights [n, 3, 3, channels] int16."""
+    n, channels, gap = weights.shape[0], weights.shape[3], 2
+    h, w = x.shape[0] - 2, x.shape[1] - 2
+    za, zero_point = (int(z) for z in rng.integers(0, 256, 2))
+    acc = np.zeros((h, w, n), np.int64) + rng.integers(-3000, 3000, n)
+    bias, multiplier = acc[0, 0].astype(np.int32), _spread(rng, n, 9 * channels)
+    for i, j in np.ndindex(3, 3):
+        acc += (x[i : i + h, j : j + w].astype(np.int64) - za) @ weights[:, i, j].T.astype(np.int64)
+    want = canary(h, w, n + gap)
+    want[..., :n] = quant.requantize(acc, multiplier, zero_point, 2, 253)
+    layer = (weights, bias, multiplier, za, zero_point, 2, 253, 7)
+    return Case(partial(_run_winograd, layer=layer, x=x, out_shape=want.shape), want)
+
+
+def _winograd(rng: Rng) -> Iterator[Case]:
+    for h, w, channels, n in ((1, 1, 1, 1), (4, 4, 16, 16), (9, 14, 19, 35), (6, 7, 65, 5)):
+        weights = rng.integers(-128, 128, (n, 3, 3, channels)).astype(np.int16)
+        yield _winograd_case(rng, random_bytes(rng, h + 2, w + 2, channels), weights)
+    # Sums of products far beyond int32, which the output transform must take back.
+    for extreme in (127, -128):
+        x = np.asarray(rng.choice([0, 255], (10, 10, 96)), np.uint8)
+        yield _winograd_case(rng, x, np.full((20, 3, 3, 96), extreme, np.int16))
+
+
 #: Op of a kernel row -> its cases.
 LAYER_CASES: dict[str, Callable[[Rng], Iterator[Case]]] = {
     "gemm": _gemm,
     "dwconv": _dwconv,
     "matmul": _matmul,
+    "winograd": _winograd,
 }

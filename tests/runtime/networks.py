@@ -46,10 +46,19 @@ def allocate(outputs):
     return [np.zeros(o["shape"], NUMPY[o["dtype"]]) for o in outputs]
 
 
-def run(data, inputs, *, isa=None, threads=1, poison=None):
+def choices_of(plan, isa):
+    """One list of kernels for each kernel of each step that leaves a choice."""
+    for step, _, kernels in _core.tunable_steps(plan, isa, 1):
+        for kernel in kernels:
+            chosen = [""] * len(plan.steps)
+            chosen[step] = kernel
+            yield chosen
+
+
+def run(data, inputs, *, isa=None, threads=1, poison=None, kernels=()):
     """Outputs of a plan as new arrays."""
     plan = _core.Plan.from_bytes(data)
-    session = _core.Session(plan, isa, threads)
+    session = _core.Session(plan, isa, threads, kernels)
     if poison is not None:
         session.poison(poison)
     outputs = allocate(plan.outputs)

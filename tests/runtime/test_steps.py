@@ -6,8 +6,10 @@ batches, groups. Every op's meaning on ordinary layouts is tested through its ex
 import numpy as np
 import pytest
 import reference
-from networks import ISAS, emit, isas, load, run, strides_of, window
+from networks import ISAS, choices_of, emit, isas, load, run, strides_of, window
 from plan_bytes import Builder
+
+from octavo import _core
 
 CONVS = {
     "1x1": (1, 7, 6, 5, 8, 1, window(1), {}),
@@ -26,6 +28,8 @@ CONVS = {
         window(3, 2, (0, 0, 1, 1)),
         {"halo": (0, 0, 0, 0)},
     ),
+    "3x3, two images of many tiles": (2, 13, 18, 20, 35, 1, window(3, 1, (1, 1, 1, 1)), {}),
+    "3x3 uneven padding": (1, 5, 6, 4, 9, 1, window(3, 1, (2, 0, 0, 2)), {"halo": (2, 0, 0, 2)}),
     "dilated": (1, 11, 10, 6, 7, 1, window(3, 1, (2, 2, 2, 2), 2), {}),
     "dilated halo": (1, 11, 10, 6, 7, 1, window(3, 1, (2, 2, 2, 2), 2), {"halo": (2, 2, 2, 2)}),
     "batch 3": (3, 6, 5, 4, 9, 1, window(3, 2, (1, 1, 1, 1)), {}),
@@ -86,9 +90,10 @@ def conv_case(rng, case):
 @pytest.mark.parametrize("threads", [1, 3])
 def test_conv(rng, case, isa, threads):
     data, want = conv_case(rng, case)
-    for poison in (0x00, 0xFF):
-        (got,) = run(data, [], isa=isa, threads=threads, poison=poison)
-        np.testing.assert_array_equal(got, want)
+    for kernels in [(), *choices_of(_core.Plan.from_bytes(data), isa)]:
+        for poison in (0x00, 0xFF):
+            (got,) = run(data, [], isa=isa, threads=threads, poison=poison, kernels=kernels)
+            np.testing.assert_array_equal(got, want, err_msg=str(kernels))
 
 
 @isas
@@ -98,9 +103,10 @@ def test_large_conv_on_threads(rng, isa):
         CONVS["big"] = (1, height, height, channels, out, 1, window(3, 1, (1, 1, 1, 1)), {})
         data, want = conv_case(rng, "big")
         del CONVS["big"]
-        for threads in (1, 2, 3, 5):
-            (got,) = run(data, [], isa=isa, threads=threads)
-            np.testing.assert_array_equal(got, want)
+        for kernels in [(), *choices_of(_core.Plan.from_bytes(data), isa)]:
+            for threads in (1, 2, 3, 5):
+                (got,) = run(data, [], isa=isa, threads=threads, kernels=kernels)
+                np.testing.assert_array_equal(got, want, err_msg=str(kernels))
 
 
 def test_extreme_weights_do_not_saturate(rng):

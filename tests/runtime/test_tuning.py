@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from networks import ISAS, allocate, run, small_net, small_net_inputs
+from networks import ISAS, allocate, choices_of, run, small_net, small_net_inputs
 
 from octavo import _core, tuning
 from octavo.errors import FormatError, InvalidArgumentError
@@ -26,15 +26,6 @@ def plan(net):
 def nothing_measured(monkeypatch):
     monkeypatch.setattr(tuning, "_measured", {})
     monkeypatch.setattr(tuning, "_BUDGET_NS", 1)
-
-
-def choices_of(plan, isa):
-    """One list of kernels for each kernel of each step that leaves a choice."""
-    for step, _, kernels in _core.tunable_steps(plan, isa, 1):
-        for kernel in kernels:
-            chosen = [""] * len(plan.steps)
-            chosen[step] = kernel
-            yield chosen
 
 
 @pytest.mark.parametrize("isa", ISAS)
