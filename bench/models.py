@@ -26,6 +26,7 @@ from octavo.benchmark.regressions import compare_reports, regressions, render_ch
 from octavo.benchmark.results import ModelResult, Report, merge, read_report
 from octavo.benchmark.roofline import write_roofline
 from octavo.benchmark.runtimes import Feed, Runtime
+from octavo.benchmark.static_shapes import fix_shapes
 from octavo.benchmark.suite import (
     add_measuring_arguments,
     names,
@@ -93,7 +94,7 @@ def _model_files(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str,
         for index, path in enumerate(args.models):
             target = scratch / f"{index}.onnx"
             try:
-                qdq_cache.fix_batch(path, target)
+                fix_shapes(path, target)
             except Exception as error:  # missing file, not protobuf, malformed: all reported
                 yield path.stem, error
             else:

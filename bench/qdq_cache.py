@@ -13,6 +13,7 @@ import onnx
 import octavo
 from bench import zoo
 from bench.zoo_blocks import INPUT_NAME
+from octavo.benchmark.static_shapes import fix_shapes
 
 CALIBRATION_BATCHES = 8
 # Seeds from here on, so that no measured input was calibrated on.
@@ -56,20 +57,6 @@ def quantized_model(name: str, cache: Path) -> Path:
         float_path, qdq_path = Path(scratch) / "float.onnx", Path(scratch) / "qdq.onnx"
         onnx.save_model(zoo.ZOO[name](), float_path)
         octavo.quantize(str(float_path), calibration=calibration).to_onnx(str(qdq_path))
-        fix_batch(qdq_path, qdq_path)
+        fix_shapes(qdq_path, qdq_path)
         qdq_path.replace(target)
     return target
-
-
-def fix_batch(source: Path, target: Path) -> None:
-    """Copy a model with every symbolic input dimension set to 1: static shapes for everyone."""
-    model = onnx.load_model(source)
-    for value in model.graph.input:
-        for dim in value.type.tensor_type.shape.dim:
-            dim.dim_value = dim.dim_value or 1
-    for value in model.graph.output:
-        for dim in value.type.tensor_type.shape.dim:
-            dim.ClearField("dim_param")
-    # Shapes inferred with the symbol would contradict the inputs.
-    del model.graph.value_info[:]
-    onnx.save_model(onnx.shape_inference.infer_shapes(model), target)

@@ -10,7 +10,8 @@ onnx = pytest.importorskip("onnx", reason="NOT RUN: the benchmark reads ONNX fil
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from bench import models, onnx_info, qdq_cache, twins, zoo  # noqa: E402
+from bench import models, onnx_info, twins, zoo  # noqa: E402
+from octavo.benchmark.static_shapes import fix_shapes  # noqa: E402
 
 STEP = 0.25
 QUICK = ["--rounds", "2", "--load-repeats", "0"]
@@ -61,11 +62,12 @@ def test_facts_of_a_qdq_model(qdq_path):
     assert (spec.name, spec.dtype, spec.shape) == ("x", np.float32, (1, 16))
 
 
-def test_fix_batch_leaves_static_shapes(qdq_path, tmp_path):
-    qdq_cache.fix_batch(qdq_path, tmp_path / "fixed.onnx")
+@pytest.mark.parametrize("batch", [1, 3])
+def test_fix_shapes_leaves_static_shapes(qdq_path, tmp_path, batch):
+    fix_shapes(qdq_path, tmp_path / "fixed.onnx", {"x": (batch, 16)} if batch > 1 else None)
     model = onnx.load_model(tmp_path / "fixed.onnx")
-    assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [1, 16]
-    assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_value == 1
+    assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [batch, 16]
+    assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_value == batch
     onnx.checker.check_model(model, full_check=True)
 
 

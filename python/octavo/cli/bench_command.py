@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from octavo.benchmark.measure import Alternative, Settings, Subject, measure
 from octavo.benchmark.peers import PEERS, LiteRt, open_runtimes
 from octavo.benchmark.results import Report
 from octavo.benchmark.runtimes import Runtime
+from octavo.benchmark.static_shapes import fix_shapes
 from octavo.benchmark.suite import (
     add_measuring_arguments,
     names,
@@ -68,7 +70,7 @@ def _runtimes(arguments: argparse.Namespace) -> dict[str, Runtime]:
     return runtimes
 
 
-def _subject(arguments: argparse.Namespace, runtimes: dict[str, Runtime]) -> Subject:
+def _subject(arguments: argparse.Namespace, runtimes: dict[str, Runtime], scratch: Path) -> Subject:
     model = load(arguments.model)
     feed = load_inputs(model, arguments.input, arguments.seed)
     feed = {name: np.ascontiguousarray(array) for name, array in feed.items()}
@@ -81,7 +83,12 @@ def _subject(arguments: argparse.Namespace, runtimes: dict[str, Runtime]) -> Sub
             raise InvalidArgumentError(f"no such file: '{arguments.tflite}'")
         tflite_feed = litert.feed(arguments.tflite, arguments.seed)
         alternatives[litert.name] = Alternative(arguments.tflite, tflite_feed, "its own file")
-    return Subject(model.name, Path(arguments.model), [feed], alternatives)
+    path = Path(arguments.model)
+    symbolic = any(isinstance(dim, str) for info in model.inputs for dim in info.shape)
+    if arguments.vs and symbolic and path.suffix == ".onnx":
+        path = scratch / "static.onnx"
+        fix_shapes(Path(arguments.model), path, {name: array.shape for name, array in feed.items()})
+    return Subject(model.name, path, [feed], alternatives)
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -110,10 +117,11 @@ def run(arguments: argparse.Namespace) -> int:
     """0; 1 when a peer failed."""
     settings, threads = _settings(arguments), thread_counts(arguments.threads)
     runtimes = _runtimes(arguments)
-    subject = _subject(arguments, runtimes)
     command = ["octavo", *sys.argv[1:]]
     report = new_report(command, settings, threads, runtimes, {})
-    report.models.extend(measure(subject, runtimes, threads, settings))
+    with tempfile.TemporaryDirectory() as scratch:
+        subject = _subject(arguments, runtimes, Path(scratch))
+        report.models.extend(measure(subject, runtimes, threads, settings))
     _write_files(arguments, report)
     if arguments.json == _TO_STDOUT:
         print_json(report.document())
