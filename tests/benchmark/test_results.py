@@ -25,7 +25,7 @@ def timed(low, mid=None, precision="int8"):
 def make_report(*models, **machine):
     return results.Report(
         command=["test"],
-        settings={"bound": False, "isa": None},
+        settings={"bound": False, "isa": None, "rounds": 4, "seed": 7},
         machine={"cpu": "a CPU", "cpus": 2, "usable_cpus": 1, "isa": "avx2", **machine},
         versions={"octavo": "1", "p": "1"},
         runtime_settings={},
@@ -150,6 +150,7 @@ def test_text_shows_failures_notes_and_what_did_not_run():
         "FAILED m q: ValueError: no",
         "FAILED broken: OSError: gone",
         "NOT RUN s: not installed",
+        "4 rounds in random order (seed 7), plain calls",
         "(!) 2 threads shared 1 CPUs",
         "NOT RUN r: does not read .onnx files (m)",
         "* p: other weights (m)",

@@ -102,13 +102,26 @@ def _panel(axes: Any, group: list[ModelResult]) -> None:
 
 
 def _headline(report: Report) -> str:
-    parts = []
-    for threads in report.threads:
-        mean = report.geomean(threads)
-        if mean is not None:
-            plural = "s" if threads > 1 else ""
-            parts.append(f"{mean:.2f}× the best peer with {threads} thread{plural}")
-    return "Octavo: " + ", ".join(parts) + " (geometric mean)" if parts else "Latency"
+    means = {threads: report.geomean(threads) for threads in report.threads}
+    parts = [
+        f"{mean:.2f}× ({threads} thread{'s' if threads > 1 else ''})"
+        for threads, mean in means.items()
+        if mean is not None
+    ]
+    if not parts:
+        return "Latency"
+    several = len({model.model for model in report.models}) > 1
+    return (
+        "Octavo against the best peer: "
+        + ", ".join(parts)
+        + (", geometric mean" if several else "")
+    )
+
+
+def _precisions(report: Report) -> str:
+    """In which number formats the bars were computed."""
+    found = [r for model in report.models for r in model.runtimes.values() if r.timing]
+    return " and ".join(sorted({name for result in found for name in result.precision}))
 
 
 def write_chart(report: Report, path: Path) -> None:
@@ -127,7 +140,7 @@ def write_chart(report: Report, path: Path) -> None:
     lines = math.ceil(len(groups) / columns)
     bars = max(sum(len(m.timings) for m in group) for group in groups.values())
     height = 0.19 * bars + 0.45
-    figure = new_figure(max(5.0, _PANEL_INCHES * columns), height * lines + 1.0)
+    figure = new_figure(max(7.5, _PANEL_INCHES * columns), height * lines + 1.0)
     figure.get_layout_engine().set(hspace=0.06, h_pad=0.08)
     grid = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes, group in zip(grid, groups.values(), strict=False):
@@ -139,8 +152,8 @@ def write_chart(report: Report, path: Path) -> None:
         f"{_NAMES[name]} {version}" for name, version in report.versions.items() if name in _NAMES
     )
     remarks = [
-        f"{machine_line(report)} · {versions}",
-        "fastest call, shorter is better; dark grey is the best peer, × its time / Octavo's",
+        f"{machine_line(report)} · {_precisions(report)} · {versions}",
+        "fastest call, shorter is better; dark grey: best peer, ×: its time / Octavo's",
     ]
     notes = {
         (n, r.note) for m in report.models for n, r in m.runtimes.items() if r.note and r.timing

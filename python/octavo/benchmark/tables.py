@@ -157,7 +157,12 @@ def _remarks(report: Report) -> list[str]:
 def render_report(report: Report) -> str:
     """Tables per thread count, load and memory, Octavo's bytes, what failed or was not run."""
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
-    parts = [f"{report.machine['cpu']}, {report.machine['isa']} · {versions}"]
+    settings = report.settings
+    kind = "bound arrays" if settings["bound"] else "plain calls"
+    parts = [
+        f"{report.machine['cpu']}, {report.machine['isa']} · {versions}",
+        f"{settings['rounds']} rounds in random order (seed {settings['seed']}), {kind}",
+    ]
     for threads in report.threads:
         title = f"{threads} thread{'s' if threads > 1 else ''}, batch 1"
         parts += ["", heading(title), _times(report, threads)]
