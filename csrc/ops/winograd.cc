@@ -172,18 +172,30 @@ const WinogradS8Kernel* winograd_kernel(const StepView& step, const Window2d& w,
   return &select_winograd_s8(context.cap);
 }
 
-// In cycles: transforms per channel and tile, products, and the weights, which come from the last
-// level of cache once they exceed L2 (docs/performance.md). The scalar rows are there to compare
-// with.
+// Cycles with weights and images in L2 (docs/performance.md); AVX512's are those of a prototype.
+// The weights, 72 bytes for a pair of channels, come from the last level of cache where they exceed
+// what L2 keeps of them, and prefetching hides little of that when tiles are few.
 bool winograd_pays(const StepView& step, const WinogradS8Kernel& kernel) {
-  if (kernel.isa == Isa::kScalar) return false;
-  const double c = step.input(0).dims[3], n = step.output(0).dims[3];
+  struct Rates {
+    double direct, products;  // multiply-accumulates per cycle
+    double input, output;     // cycles per tile and channel
+  };
+  constexpr Rates kAvx2{34, 24, 8, 15}, kAvx512{61, 31, 6, 12};
+  constexpr double kKeptBytes = 256 << 10, kBytesPerCycle = 7;
+  if (kernel.isa == Isa::kScalar) return false;  // slower: there to compare with
+  const Rates& rate = kernel.isa == Isa::kAvx2 ? kAvx2 : kAvx512;
+  const int64_t channels = step.input(0).dims[3];
+  const double c = static_cast<double>(ceil_div(channels, kernel.channels) * kernel.channels);
+  const double n = static_cast<double>(ceil_div(step.output(0).dims[3], kernel.nr) * kernel.nr);
   const int32_t* y = step.output(0).dims;
-  const int64_t tiles = y[0] * ceil_div(y[1], kWinogradTile) * ceil_div(y[2], kWinogradTile);
-  const double direct = static_cast<double>(step.output(0).elements()) * 9 * c / 34;
-  const double winograd =
-      static_cast<double>(tiles) * (7 * c + 13 * n + 36 * c * n / 26) + 72 * c * n / 6;
-  return winograd < direct;
+  const double pixels = static_cast<double>(int64_t{y[0]} * y[1] * y[2]);
+  const double tiles =
+      static_cast<double>(y[0] * ceil_div(y[1], kWinogradTile) * ceil_div(y[2], kWinogradTile));
+  const double k = static_cast<double>(channels);
+  const double direct = pixels * 9 * k * n / rate.direct;
+  const double products = tiles * kWinogradPoints * k * n / rate.products;
+  const double weights = std::max(0.0, 2 * kWinogradPoints * k * n - kKeptBytes) / kBytesPerCycle;
+  return tiles * (rate.input * c + rate.output * n) + products + weights < direct;
 }
 
 std::unique_ptr<Op> prepare_winograd(const StepView& step, const Window2d& w,

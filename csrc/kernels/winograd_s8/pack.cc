@@ -2,7 +2,6 @@
 #include "kernels/winograd_s8/pack.h"
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "base/checked.h"
@@ -26,10 +25,15 @@ inline void transform_1d(int g0, int g1, int g2, T* u, int step) {
   u[5 * step] = static_cast<T>(6 * g2);
 }
 
-bool u_fits_s16(const WinogradS8Weights& w) {
+bool fits_s8(const WinogradS8Weights& w) {
   const int64_t count = int64_t{w.n} * kTaps * w.channels;
-  const auto [low, high] = std::minmax_element(w.weights, w.weights + count);
-  if (*low >= INT8_MIN && *high <= INT8_MAX) return true;  // |U| <= 12 * 12 * 128
+  uint16_t seen = 0;  // v + 128 is in 0..255 unless a higher bit is set
+  for (int64_t i = 0; i < count; ++i) seen = static_cast<uint16_t>(seen | (w.weights[i] + 128));
+  return seen <= 255;
+}
+
+bool u_fits_s16(const WinogradS8Weights& w) {
+  if (fits_s8(w)) return true;  // |U| <= 12 * 12 * 128
   const int64_t step = w.channels;
   for (int64_t i = 0; i < int64_t{w.n} * w.channels; ++i) {
     const int16_t* g = w.weights + i / step * kTaps * step + i % step;
@@ -91,15 +95,16 @@ class Packer {
  private:
   // Missing channels are 0.
   void gather(int32_t j, int32_t channel) {
-    const size_t pair = channel + 1 < w_.channels ? 2 : 1;
+    const bool pair = channel + 1 < w_.channels;
     std::fill(taps_.begin(), taps_.end(), int16_t{0});
     for (int p = 0; p < kernel_.nr; ++p) {
       const int64_t n = int64_t{j} * kernel_.nr + kernel_.column(p);
       if (n >= w_.n) continue;
       const int16_t* from = w_.weights + n * kTaps * w_.channels + channel;
-      for (int t = 0; t < kTaps; ++t) {
-        std::memcpy(&taps_[t * lanes_ + 2 * p], from + int64_t{t} * w_.channels,
-                    pair * sizeof(int16_t));
+      for (int t = 0; t < kTaps; ++t, from += w_.channels) {
+        int16_t* to = &taps_[t * lanes_ + 2 * p];
+        to[0] = from[0];
+        if (pair) to[1] = from[1];
       }
     }
   }
