@@ -2,10 +2,9 @@
 #include "base/parallel.h"
 
 #include <pthread.h>
-#include <signal.h>
-#if defined(__linux__)
 #include <sched.h>
-#endif
+#include <signal.h>
+#include <time.h>
 
 #include <algorithm>
 #include <atomic>
@@ -13,17 +12,32 @@
 #include <condition_variable>
 #include <mutex>
 #include <new>
-#include <thread>
 
+#include "base/cpus.h"
 #include "base/fpenv.h"
+#include "base/job_board.h"
 
 namespace octavo {
 namespace {
 
-constexpr int kMaxThreads = 256;
-// Waking a sleeping thread costs 45-50 us, a spinning one 0.2-0.4 us (docs/performance.md), so a
-// worker that spins for as long as a wake-up costs wastes at most twice the optimum.
-constexpr auto kSpin = std::chrono::microseconds(50);
+constexpr int kMaxThreads = JobBoard::kMaxSlices;
+
+// A spinning worker joins within 0.2-0.4 us, a sleeping one after 45-50 us (docs/performance.md):
+// one that waits for twice the price of a wake-up wastes at most a small multiple of the optimum.
+// After kPause it yields: who else wants this CPU, perhaps the very thread waited for, gets it.
+constexpr auto kPause = std::chrono::microseconds(20);
+constexpr auto kSpin = std::chrono::microseconds(100);
+
+struct TestHooks {
+  std::atomic<int> cpus{0}, delay_us{0};
+};
+TestHooks test_hooks;
+
+struct ThreadState {
+  bool inside_parallel = false;
+  bool may_wake = true;
+};
+thread_local ThreadState this_thread;
 
 void cpu_relax() {
 #if defined(__x86_64__)
@@ -36,89 +50,46 @@ void cpu_relax() {
 // Polls `ready` for about kSpin; true as soon as it holds.
 template <class Ready>
 bool spin_until(Ready ready) {
-  const auto deadline = std::chrono::steady_clock::now() + kSpin;
-  do {
-    for (int i = 0; i < 32; ++i) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
+  for (Clock::duration spent{0}; spent < kSpin; spent = Clock::now() - start) {
+    if (spent >= kPause) sched_yield();
+    for (int i = 0; i < (spent < kPause ? 16 : 1); ++i) {
       if (ready()) return true;
       cpu_relax();
     }
-  } while (std::chrono::steady_clock::now() < deadline);
+  }
   return false;
 }
 
-struct Job {
-  ParallelFn fn;
-  void* context;
-  TaskSlice slice;
-};
-
-// Counts the workers that still run, and lets one thread sleep until there are none.
-class Countdown {
+// How many chunks workers have finished since the pool exists, and whether the caller sleeps until
+// there are enough. A line of its own: (nearly) every worker writes it once per job.
+class alignas(128) Finished {
  public:
-  void start(int count) {
-    state_.store(2u * static_cast<uint32_t>(count), std::memory_order_relaxed);
-  }
-
-  void finish_one() {
-    const uint32_t before = state_.fetch_sub(2, std::memory_order_acq_rel);
-    if (before == (2u | kSleeping)) {
+  void add(int64_t chunks) {
+    const uint64_t before =
+        state_.fetch_add(2 * static_cast<uint64_t>(chunks), std::memory_order_acq_rel);
+    if ((before & kSleeping) != 0) {
       std::lock_guard<std::mutex> lock(mutex_);
-      done_.notify_one();
+      changed_.notify_one();
     }
   }
 
-  void wait(bool spin) {
-    if (spin && spin_until([&] { return state_.load(std::memory_order_acquire) == 0; })) return;
+  void wait_for(uint64_t total) {
+    const auto reached = [&] { return state_.load(std::memory_order_acquire) >> 1 == total; };
+    if (reached() || spin_until(reached)) return;
     std::unique_lock<std::mutex> lock(mutex_);
     state_.fetch_or(kSleeping, std::memory_order_acq_rel);
-    done_.wait(lock, [&] { return state_.load(std::memory_order_acquire) == kSleeping; });
+    changed_.wait(lock, reached);
+    state_.fetch_and(~kSleeping, std::memory_order_acq_rel);
   }
 
  private:
-  static constexpr uint32_t kSleeping = 1;  // lowest bit: the waiter needs a notification
-  std::atomic<uint32_t> state_{0};
+  static constexpr uint64_t kSleeping = 1;
+  std::atomic<uint64_t> state_{0};
   std::mutex mutex_;
-  std::condition_variable done_;
+  std::condition_variable changed_;
 };
-
-// One worker's mailbox, on cache lines of its own (two: adjacent lines are prefetched in pairs).
-class alignas(128) Mailbox {
- public:
-  // Only while the worker is idle, that is before its first job or after its Countdown step.
-  void post(const Job& job) {
-    job_ = job;
-    if (state_.exchange(kFull, std::memory_order_acq_rel) == kAsleep) {
-      std::lock_guard<std::mutex> lock(mutex_);
-      filled_.notify_one();
-    }
-  }
-
-  Job take(bool spin) {
-    if (!(spin && spin_until([&] { return full(); }))) {
-      std::unique_lock<std::mutex> lock(mutex_);
-      uint32_t expected = kEmpty;
-      // Fails when a job arrived meanwhile. The lock is held until wait() sleeps, so post() cannot
-      // notify in between.
-      if (state_.compare_exchange_strong(expected, kAsleep, std::memory_order_acq_rel)) {
-        filled_.wait(lock, [&] { return full(); });
-      }
-    }
-    const Job job = job_;
-    state_.store(kEmpty, std::memory_order_relaxed);  // published by Countdown::finish_one
-    return job;
-  }
-
- private:
-  enum : uint32_t { kEmpty, kFull, kAsleep };
-  bool full() const { return state_.load(std::memory_order_acquire) == kFull; }
-
-  std::atomic<uint32_t> state_{kEmpty};
-  Job job_{};
-  std::mutex mutex_;
-  std::condition_variable filled_;
-};
-
-thread_local bool inside_parallel = false;
 
 class Pool {
  public:
@@ -127,45 +98,84 @@ class Pool {
   bool try_acquire() { return !busy_.exchange(true, std::memory_order_acquire); }
   void release() { busy_.store(false, std::memory_order_release); }
 
-  // Needs the pool acquired. Runs on up to `threads` threads, the caller included.
+  // Needs the pool acquired.
   void run(int threads, int64_t tasks, ParallelFn fn, void* context) {
-    const int workers = 1 + grow(threads - 1);
-    spin_.store(workers <= cpus_, std::memory_order_relaxed);
-    remaining_.start(workers - 1);
-    for (int w = 1; w < workers; ++w) {
-      workers_[w - 1]->mailbox.post({fn, context, task_slice(tasks, workers, w)});
+    const int useful = std::min(threads, cpus()) - 1;
+    if (useful < 1 || !rouse(useful)) {
+      fn(context, 0, tasks, 0);
+      return;
     }
-    const TaskSlice own = task_slice(tasks, workers, 0);
-    fn(context, own.begin, own.end, 0);
-    if (workers > 1) remaining_.wait(spin_.load(std::memory_order_relaxed));
+    const JobTicket ticket = board_.post({fn, context, tasks}, threads);
+    expected_ += static_cast<uint64_t>(ticket.chunks() - board_.work(ticket, 0));
+    finished_.wait_for(expected_);
   }
 
  private:
-  struct Worker {
+  struct alignas(128) Worker {
     Pool* pool;
     int index;
-    Mailbox mailbox;
+    std::atomic<bool> asleep{false};  // written under the mutex
+    std::mutex mutex;
+    std::condition_variable wake_up;
   };
 
   static void* worker_main(void* argument) {
     Worker& self = *static_cast<Worker*>(argument);
     const ScopedFpEnv fp_env;  // a thread inherits its creator's environment
-    inside_parallel = true;
+    this_thread.inside_parallel = true;
+    JobTicket ticket;
     for (;;) {
-      const Job job = self.mailbox.take(self.pool->spin_.load(std::memory_order_relaxed));
-      job.fn(job.context, job.slice.begin, job.slice.end, self.index);
-      self.pool->remaining_.finish_one();
+      ticket = self.pool->next_job(&self, ticket);
+      const int64_t chunks = self.pool->board_.work(ticket, self.index);
+      if (chunks > 0) self.pool->finished_.add(chunks);
     }
   }
 
-  // Starts workers until there are `wanted`; returns how many of them there are.
-  int grow(int wanted) {
+  JobTicket next_job(Worker* worker, JobTicket last) {
+    const auto posted = [&] { return board_.current() != last; };
+    while (!spin_until(posted)) {
+      std::unique_lock<std::mutex> lock(worker->mutex);
+      worker->asleep.store(true, std::memory_order_relaxed);
+      asleep_.fetch_add(1, std::memory_order_relaxed);
+      worker->wake_up.wait(
+          lock, [&] { return !worker->asleep.load(std::memory_order_relaxed) || posted(); });
+      worker->asleep.store(false, std::memory_order_relaxed);
+      asleep_.fetch_sub(1, std::memory_order_relaxed);
+    }
+    const int delay = test_hooks.delay_us.load(std::memory_order_relaxed);
+    if (delay > 0) {
+      const timespec time{delay / 1000000, delay % 1000000 * 1000};
+      nanosleep(&time, nullptr);
+    }
+    return board_.current();
+  }
+
+  // Makes sure that some of the first `count` workers are awake, all if the caller may wake them. A
+  // worker that falls asleep right now is missed; the next job wakes it.
+  bool rouse(int count) {
+    if (count_ < count) grow(count);
+    count = std::min(count, count_);
+    const int asleep = asleep_.load(std::memory_order_relaxed);
+    if (asleep == 0) return count > 0;
+    if (!this_thread.may_wake) return asleep < count_;
+    for (int i = 0; i < count; ++i) {
+      Worker& worker = *workers_[i];
+      if (!worker.asleep.load(std::memory_order_relaxed)) continue;
+      // Whoever holds the lock is about to sleep; not worth waiting for.
+      std::unique_lock<std::mutex> lock(worker.mutex, std::try_to_lock);
+      if (!lock.owns_lock()) continue;
+      worker.asleep.store(false, std::memory_order_relaxed);
+      worker.wake_up.notify_one();
+    }
+    return count > 0;
+  }
+
+  void grow(int wanted) {
     while (count_ < wanted && start_worker()) ++count_;
-    return std::min(count_, wanted);
   }
 
   bool start_worker() {
-    Worker* worker = new (std::nothrow) Worker{this, count_ + 1, {}};
+    Worker* worker = new (std::nothrow) Worker{this, count_ + 1, {}, {}, {}};
     if (worker == nullptr) return false;
     // Signals belong to the program's own threads.
     sigset_t all, previous;
@@ -183,12 +193,20 @@ class Pool {
     return true;
   }
 
+  int cpus() const {
+    const int cpus = test_hooks.cpus.load(std::memory_order_relaxed);
+    return cpus > 0 ? cpus : cpus_;
+  }
+
+  // What the caller writes, what everybody writes and what nobody writes, apart.
+  alignas(128) std::atomic<bool> busy_{false};
+  uint64_t expected_ = 0;  // Finished, once the current job is done
+  JobBoard board_;
+  Finished finished_;
+  alignas(128) std::atomic<int> asleep_{0};
   const int cpus_;
-  std::atomic<bool> busy_{false};
-  std::atomic<bool> spin_{true};  // off when there are more threads than CPUs
   int count_ = 0;
   Worker* workers_[kMaxThreads - 1] = {};
-  Countdown remaining_;
 };
 
 // Never destroyed: detached workers sleep in it until the process ends. After fork() the child
@@ -214,23 +232,27 @@ Pool* pool() {
 void parallel_for(int threads, int64_t tasks, ParallelFn fn, void* context) noexcept {
   if (tasks <= 0) return;
   const int wanted = static_cast<int>(std::min<int64_t>({threads, tasks, kMaxThreads}));
-  Pool* workers = wanted > 1 && !inside_parallel ? pool() : nullptr;
+  ThreadState& self = this_thread;
+  Pool* workers = wanted > 1 && !self.inside_parallel ? pool() : nullptr;
   if (workers == nullptr || !workers->try_acquire()) {
     fn(context, 0, tasks, 0);
     return;
   }
-  inside_parallel = true;
+  self.inside_parallel = true;
   workers->run(wanted, tasks, fn, context);
-  inside_parallel = false;
+  self.inside_parallel = false;
   workers->release();
 }
 
-int available_cpus() {
-#if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-#endif
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+WakeScope::WakeScope(bool allowed) noexcept : before_(this_thread.may_wake) {
+  this_thread.may_wake = before_ && allowed;
+}
+
+WakeScope::~WakeScope() { this_thread.may_wake = before_; }
+
+void set_parallel_test_hooks(int cpus, int delay_us) noexcept {
+  test_hooks.cpus.store(cpus, std::memory_order_relaxed);
+  test_hooks.delay_us.store(delay_us, std::memory_order_relaxed);
 }
 
 }  // namespace octavo

@@ -4,7 +4,7 @@
 #include <memory>
 #include <type_traits>
 
-// The only threads of octavo: one process-wide pool of workers, grown on demand, that spin for a
+// The only threads of octavo: one process-wide pool of workers, started on demand, that spin for a
 // moment after a job (the next step of a network follows within microseconds) and then sleep.
 namespace octavo {
 
@@ -13,8 +13,7 @@ struct TaskSlice {
   int64_t begin, end;
 };
 
-// Slice `worker` of `workers` contiguous slices of nearly equal length, longer ones first. Static,
-// so that consecutive steps give the same rows to the same core, which has them in its cache.
+// Slice `worker` of `workers` contiguous slices of nearly equal length, longer ones first.
 inline TaskSlice task_slice(int64_t tasks, int workers, int worker) {
   const int64_t base = tasks / workers, longer = tasks % workers;
   const int64_t begin = base * worker + (worker < longer ? worker : longer);
@@ -23,13 +22,20 @@ inline TaskSlice task_slice(int64_t tasks, int workers, int worker) {
 
 using ParallelFn = void (*)(void* context, int64_t begin, int64_t end, int worker);
 
-// Calls fn on disjoint slices that cover [0, tasks), from at most min(threads, tasks) threads, and
-// returns when all have finished. Slice 0 runs on the calling thread; `worker` is below `threads`
-// and no two slices that run at the same time share it, so it can index scratch memory.
+// Calls fn on disjoint ranges that cover [0, tasks) and returns when all calls have. Each of
+// min(threads, tasks) slices is cut into a few chunks. A thread takes the chunks of its own slice
+// first, so that consecutive steps give the same rows to the same core, which has them in its
+// cache; then what others have not begun. The caller can do everything alone: it waits for chunks
+// in progress only, never for a worker that sleeps or has lost its CPU to somebody else.
+//
+// `worker` is below `threads`, the caller's is 0, and no two calls at the same time share it, so it
+// can index scratch memory. Which thread gets which chunk is a matter of timing: results must not
+// depend on it. fn must not throw. Nothing is called when tasks <= 0.
 //
 // fn is called once, as fn(context, 0, tasks, 0), when threads or tasks is 1, inside another
-// parallel_for, when another thread holds the pool, or when no thread can be created; so results
-// must not depend on the number of slices. fn must not throw. Nothing is called when tasks <= 0.
+// parallel_for, when another thread holds the pool, when there is one CPU, or when no worker is
+// awake and none can be started or should be woken (WakeScope). There are never more workers than
+// other CPUs.
 //
 // After fork() the child gets a pool of its own at its first call.
 void parallel_for(int threads, int64_t tasks, ParallelFn fn, void* context) noexcept;
@@ -46,7 +52,21 @@ void parallel_for(int threads, int64_t tasks, Body&& body) noexcept {
       const_cast<Value*>(std::addressof(body)));
 }
 
-// CPUs this process may run on (its affinity mask), at least 1.
-int available_cpus();
+// To wake a sleeping worker costs some 50 us before it does anything, and its CPU's sleep. Within a
+// WakeScope(false) on the same thread parallel_for uses workers only if they are awake.
+class WakeScope {
+ public:
+  explicit WakeScope(bool allowed) noexcept;
+  ~WakeScope();
+  WakeScope(const WakeScope&) = delete;
+  WakeScope& operator=(const WakeScope&) = delete;
+
+ private:
+  bool before_;
+};
+
+// For tests. cpus: what the pool takes for the number of CPUs, 0 for the truth. delay_us: how long
+// a worker looks away before it takes part in a job.
+void set_parallel_test_hooks(int cpus, int delay_us) noexcept;
 
 }  // namespace octavo

@@ -5,13 +5,12 @@
 
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "base/checked.h"
+#include "base/cpus.h"
 #include "base/error.h"
 #include "base/guard_buffer.h"
 #include "base/isa.h"
-#include "base/parallel.h"
 #include "kernels/crc32/crc32.h"
 
 namespace py = pybind11;
@@ -107,42 +106,6 @@ py::list crc32_rows() {
   return result;
 }
 
-// The slices that parallel_for really ran, by worker; a worker without a slice is left out.
-std::vector<std::tuple<int, int64_t, int64_t>> parallel_slices(int threads, int64_t tasks) {
-  std::vector<TaskSlice> seen(static_cast<size_t>(threads > 0 ? threads : 1), TaskSlice{0, 0});
-  {
-    py::gil_scoped_release nogil;
-    parallel_for(threads, tasks, [&](int64_t begin, int64_t end, int worker) {
-      seen[static_cast<size_t>(worker)] = {begin, end};
-    });
-  }
-  std::vector<std::tuple<int, int64_t, int64_t>> slices;
-  for (size_t w = 0; w < seen.size(); ++w) {
-    if (seen[w].end > seen[w].begin) {
-      slices.emplace_back(static_cast<int>(w), seen[w].begin, seen[w].end);
-    }
-  }
-  return slices;
-}
-
-// Sum of 0..tasks-1, `repeat` times, each task through a nested parallel_for of its own.
-int64_t parallel_sum(int threads, int64_t tasks, int repeat) {
-  py::gil_scoped_release nogil;
-  int64_t total = 0;
-  for (int r = 0; r < repeat; ++r) {
-    std::vector<int64_t> partial(static_cast<size_t>(threads > 0 ? threads : 1), 0);
-    parallel_for(threads, tasks, [&](int64_t begin, int64_t end, int worker) {
-      int64_t sum = 0;
-      parallel_for(threads, end - begin, [&](int64_t inner_begin, int64_t inner_end, int) {
-        for (int64_t i = inner_begin; i < inner_end; ++i) sum += begin + i;
-      });
-      partial[static_cast<size_t>(worker)] += sum;
-    });
-    for (const int64_t value : partial) total += value;
-  }
-  return total;
-}
-
 }  // namespace
 
 void bind_base(py::module_& m) {
@@ -166,8 +129,6 @@ void bind_base(py::module_& m) {
   m.def("crc32", &crc32_of, py::arg("data"), py::arg("crc") = 0, py::arg("kernel") = py::none(),
         "CRC-32 as zlib.crc32, by the best kernel or the one named.");
   m.def("crc32_rows", &crc32_rows, "Every kernel: (name, isa, op, supported).");
-  m.def("parallel_slices", &parallel_slices, py::arg("threads"), py::arg("tasks"));
-  m.def("parallel_sum", &parallel_sum, py::arg("threads"), py::arg("tasks"), py::arg("repeat") = 1);
   py::class_<GuardBuffer>(m, "GuardBuffer", py::buffer_protocol(),
                           "Writable bytes that end (or start) at an inaccessible page.")
       .def(py::init([](size_t size, bool at_start) {

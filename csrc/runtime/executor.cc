@@ -6,6 +6,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "base/cpus.h"
 #include "base/fpenv.h"
 #include "base/parallel.h"
 #include "ops/halo.h"
@@ -16,6 +17,15 @@ namespace {
 
 constexpr int kMaxThreads = 256;
 constexpr size_t kMaxInstructions = 1 << 20;
+// A sleeping worker takes 50 us to come: worth it for runs of at least 100 us.
+constexpr int64_t kWorthWaking = 300'000;
+
+// A rough price of a step, for the decision whether to wake a worker.
+int64_t step_cycles(const StepView& step) {
+  int64_t cycles = static_cast<int64_t>(std::min<uint64_t>(step.macs, 1u << 30)) / 32;
+  for (int i = 0; i < step.outputs.count; ++i) cycles += step.output(i).bytes() / 2;
+  return cycles;
+}
 
 std::string usable_names() {
   std::string names;
@@ -115,6 +125,7 @@ void Executor::prepare(Isa cap, const std::vector<std::string>& kernels) {
     infos_.push_back(&op.info());
     scratch_bytes_ = std::max(scratch_bytes_, op.scratch_bytes());
     packed_bytes_ += op.packed_bytes();
+    if (op.info().threads > 1) parallel_cycles_ += step_cycles(step);
     for (int i = 0; i < step.outputs.count; ++i) halos.invalidate(step.output(i));
   }
 }
@@ -138,6 +149,7 @@ RunContext Executor::bind(Workspace* workspace, const uint8_t* const* inputs,
 void Executor::run(const uint8_t* const* inputs, uint8_t* const* outputs) {
   const WorkspaceLease workspace(workspaces_.get());
   const ScopedFpEnv environment;
+  const WakeScope wake(parallel_cycles_ >= kWorthWaking);
   const RunContext context = bind(&*workspace, inputs, outputs);
   for (const Instruction& instruction : program_) instruction.op->run(context);
 }
@@ -149,6 +161,7 @@ std::vector<std::vector<int64_t>> Executor::profile(const uint8_t* const* inputs
                                           std::vector<int64_t>(static_cast<size_t>(repeats), 0));
   const WorkspaceLease workspace(workspaces_.get());
   const ScopedFpEnv environment;
+  const WakeScope wake(parallel_cycles_ >= kWorthWaking);
   const RunContext context = bind(&*workspace, inputs, outputs);
   for (size_t r = 0; r < static_cast<size_t>(repeats); ++r) {
     Clock::time_point last = Clock::now();

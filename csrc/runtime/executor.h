@@ -63,6 +63,7 @@ class Executor {
   std::vector<Instruction> program_;
   std::vector<const OpInfo*> infos_;  // by step
   int64_t scratch_bytes_ = 0, packed_bytes_ = 0;
+  int64_t parallel_cycles_ = 0;  // of the steps that use several threads
   std::unique_ptr<WorkspacePool> workspaces_;
 };
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""csrc/base through its bindings: threads, CRC-32, guard pages, ISA names."""
+"""csrc/base through its bindings (threads: test_parallel.py): CRC-32, guard pages, ISA names."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
-import time
 import zlib
 from pathlib import Path
 
@@ -21,126 +19,6 @@ from octavo.errors import InvalidArgumentError, IsaError
 
 SEED = 1234
 CPUINFO = Path("/proc/cpuinfo")
-
-
-@pytest.mark.parametrize("threads", [1, 2, 3, 8])
-@pytest.mark.parametrize("tasks", [0, 1, 2, 3, 7, 8, 1000, 2**40 + 1])
-def test_parallel_slices_cover_the_range_once(threads: int, tasks: int) -> None:
-    slices = _core.parallel_slices(threads, tasks)
-    workers = min(threads, tasks)
-    assert [worker for worker, _, _ in slices] == list(range(workers))
-    assert [begin for _, begin, _ in slices] == [0, *(end for _, _, end in slices)][:workers]
-    assert (slices[-1][2] if slices else 0) == tasks
-    lengths = [end - begin for _, begin, end in slices]
-    assert lengths == sorted(lengths, reverse=True)
-    assert not lengths or lengths[0] - lengths[-1] <= 1
-
-
-@pytest.mark.parametrize("threads", [-1, 0])
-def test_parallel_without_threads_runs_on_the_caller(threads: int) -> None:
-    assert _core.parallel_slices(threads, 5) == [(0, 0, 5)]
-
-
-def test_parallel_partition_does_not_change_between_calls() -> None:
-    assert len({tuple(_core.parallel_slices(3, 100)) for _ in range(1000)}) == 1
-
-
-def test_parallel_more_threads_than_the_pool_may_have() -> None:
-    slices = _core.parallel_slices(1000, 10_000)
-    assert 1 <= len(slices) <= 256
-    assert sum(end - begin for _, begin, end in slices) == 10_000
-
-
-@pytest.mark.parametrize("threads", [1, 2, 3, 8])
-def test_parallel_nested(threads: int) -> None:
-    assert _core.parallel_sum(threads, 10_001, 50) == 50 * sum(range(10_001))
-
-
-def test_parallel_from_many_python_threads() -> None:
-    expected = 300 * sum(range(5000))
-    results: list[int] = []
-
-    def work() -> None:
-        results.append(_core.parallel_sum(3, 5000, 300))
-
-    callers = [threading.Thread(target=work) for _ in range(8)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
-    assert results == [expected] * 8
-
-
-def _run_python(code: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
-    paths = [path for path in sys.path if path]
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-
-
-def test_parallel_after_fork() -> None:
-    # In a fresh interpreter: forking the test process would copy whatever threads it has.
-    code = """
-import os, threading
-from octavo import _core
-expected = sum(range(1000))
-stop = False
-def busy():
-    while not stop:
-        assert _core.parallel_sum(3, 1000) == expected
-caller = threading.Thread(target=busy)
-for round in range(40):
-    assert len(_core.parallel_slices(3, 1000)) in (1, 3)
-    if round == 20:
-        caller.start()  # from here on forks happen during somebody's parallel_for
-    child = os.fork()
-    if child == 0:
-        ok = len(_core.parallel_slices(3, 1000)) == 3 and _core.parallel_sum(3, 1000) == expected
-        grandchild = os.fork()
-        if grandchild == 0:
-            os._exit(0 if len(_core.parallel_slices(2, 10)) == 2 else 1)
-        ok = ok and os.waitpid(grandchild, 0)[1] == 0
-        os._exit(0 if ok else 1)
-    assert os.waitpid(child, 0)[1] == 0
-stop = True
-caller.join()
-print("forked")
-"""
-    done = _run_python(code)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "forked\n"
-
-
-def test_parallel_runs_serially_when_threads_cannot_be_created() -> None:
-    # A worker's stack does not fit any more, so pthread_create fails.
-    code = """
-import resource
-from octavo import _core
-used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + (2 << 20), resource.RLIM_INFINITY))
-print(_core.parallel_slices(4, 8), _core.parallel_sum(4, 1000))
-"""
-    done = _run_python(code)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"[(0, 0, 8)] {sum(range(1000))}\n"
-
-
-def test_idle_workers_use_no_cpu() -> None:
-    _core.parallel_sum(8, 1000, 100)
-    time.sleep(0.05)
-    before = time.process_time()
-    time.sleep(0.5)
-    assert time.process_time() - before < 0.05
-
-
-def test_process_exits_while_workers_spin() -> None:
-    done = _run_python("from octavo import _core; _core.parallel_sum(8, 1000, 10)")
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_crc32_equals_zlib() -> None:
@@ -190,7 +68,14 @@ print("inside", flush=True)
 p = guard.address + {offset}
 {access}
 """
-    done = _run_python(code)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.stdout == "inside\n"
     assert done.returncode == -signal.SIGSEGV
 
@@ -212,7 +97,7 @@ def test_isa_list() -> None:
     best = rows[info["best_isa"]]
     assert best["built"]
     assert best["supported"]
-    assert info["cpus"] == len(os.sched_getaffinity(0))
+    assert 1 <= info["cpus"] <= len(os.sched_getaffinity(0))  # fewer under a CPU quota
     assert info["brand"] == _core.cpu_brand() != ""
 
 
