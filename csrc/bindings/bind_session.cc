@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "bindings/array_check.h"
+#include "bindings/named_run.h"
 #include "bindings/plan_object.h"
 #include "runtime/executor.h"
 
@@ -151,6 +152,9 @@ py::array read_tensor(const SessionObject& self, const std::string& name) {
 void bind_session(py::module_& m) {
   py::class_<BoundRunObject>(m, "BoundRun", "Arrays bound to a session.")
       .def("run", &BoundRunObject::run, "One inference from and into the bound arrays.");
+  py::class_<NamedRun>(m, "NamedRun", "Runs a session on arrays by name.")
+      .def("run", &NamedRun::run, py::arg("inputs"), py::arg("out") = py::none(),
+           "The outputs by name, or None if the arguments are not exactly as expected.");
   py::class_<SessionObject>(m, "Session", "A plan made ready for one ISA and thread count.")
       .def(py::init(&make_session), py::arg("plan"), py::arg("isa") = py::none(),
            py::arg("threads") = 1, py::arg("kernels") = std::vector<std::string>(),
@@ -159,6 +163,12 @@ void bind_session(py::module_& m) {
            "Arrays in the plan's order; exactly dtype, shape, C order. Outputs are written.")
       .def("bind", &bind, py::arg("inputs"), py::arg("outputs"),
            "Checks the arrays once and returns a BoundRun.")
+      .def(
+          "named",
+          [](const SessionObject& s, const py::sequence& inputs, const py::sequence& outputs) {
+            return std::make_unique<NamedRun>(s.executor, inputs, outputs);
+          },
+          py::arg("inputs"), py::arg("outputs"), "A NamedRun for these names, in order.")
       .def("kernels", &kernels, "Per step: what was selected.")
       .def("packed_parts", &packed_parts,
            "(tag, bytes) of the packed weights, for pack_key's file.")
