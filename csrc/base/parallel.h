@@ -22,11 +22,12 @@ inline TaskSlice task_slice(int64_t tasks, int workers, int worker) {
 
 using ParallelFn = void (*)(void* context, int64_t begin, int64_t end, int worker);
 
-// Calls fn on disjoint ranges that cover [0, tasks) and returns when all calls have. Each of
-// min(threads, tasks) slices is cut into a few chunks. A thread takes the chunks of its own slice
-// first, so that consecutive steps give the same rows to the same core, which has them in its
-// cache; then what others have not begun. The caller can do everything alone: it waits for chunks
-// in progress only, never for a worker that sleeps or has lost its CPU to somebody else.
+// Calls fn on disjoint ranges that cover [0, tasks) and returns when all calls have. There are
+// min(threads, tasks) slices of a few chunks. A thread does its own slice first, so that
+// consecutive steps give the same rows to the same core, which has them in its cache: at once if it
+// is short, else chunk by chunk. Then it takes chunks that others have not begun. The caller can do
+// everything alone: it waits for calls in progress only, never for a worker that sleeps or has lost
+// its CPU to somebody else.
 //
 // `worker` is below `threads`, the caller's is 0, and no two calls at the same time share it, so it
 // can index scratch memory. Which thread gets which chunk is a matter of timing: results must not
