@@ -20,11 +20,13 @@ __all__: list[str] = [
     "GemmF32",
     "GemmS8",
     "GuardBuffer",
+    "NamedRun",
     "Plan",
     "SectionView",
     "Session",
     "WinogradS8",
     "best_isa",
+    "cgroup_quota_cpus",
     "convert_dequantize",
     "convert_flip",
     "convert_quantize",
@@ -51,12 +53,13 @@ __all__: list[str] = [
     "measure_clock_ghz",
     "measure_peak",
     "pack_key",
-    "parallel_slices",
+    "parallel_calls",
     "parallel_sum",
     "pool_f32_rows",
     "pool_f32_run",
     "pool_s8_rows",
     "pool_s8_run",
+    "set_parallel_test_hooks",
     "softmax_s8_rows",
     "softmax_s8_run",
     "time_kernels",
@@ -181,6 +184,15 @@ class BoundRun:
         One inference from and into the bound arrays.
         """
 
+class NamedRun:
+    """
+    Runs a session on arrays by name.
+    """
+    def run(self, inputs: typing.Any, out: typing.Any = None) -> typing.Any:
+        """
+        The outputs by name, or None if the arguments are not exactly as expected.
+        """
+
 class Session:
     """
     A plan made ready for one ISA and thread count.
@@ -204,6 +216,14 @@ class Session:
     def kernels(self) -> list[typing.Any]:
         """
         Per step: what was selected.
+        """
+    def named(
+        self,
+        inputs: collections.abc.Sequence[typing.Any],
+        outputs: collections.abc.Sequence[typing.Any],
+    ) -> NamedRun:
+        """
+        A NamedRun for these names, in order.
         """
     def packed_parts(self) -> typing.Any:
         """
@@ -422,6 +442,11 @@ class WinogradS8:
         """
 
 def best_isa() -> str: ...
+def cgroup_quota_cpus(membership: str, mount: str) -> int:
+    """
+    CPUs that a control group's quota amounts to.
+    """
+
 def convert_dequantize(
     name: str,
     in_: numpy.typing.NDArray[typing.Any] | _Buffer,
@@ -644,7 +669,13 @@ def pack_key(plan: Plan, isa: str | None = None) -> str:
     What packed weights depend on besides the choice of kernels.
     """
 
-def parallel_slices(threads: int, tasks: int) -> list[tuple[int, int, int]]: ...
+def parallel_calls(
+    threads: int, tasks: int, task_us: int = 0, wake: bool = True
+) -> list[tuple[int, int, int]]:
+    """
+    The calls (begin, end, worker) that parallel_for made.
+    """
+
 def parallel_sum(threads: int, tasks: int, repeat: int = 1) -> int: ...
 def pool_f32_rows() -> list[typing.Any]:
     """
@@ -694,6 +725,11 @@ def pool_s8_run(
 ) -> float:
     """
     Pools one window to one output pixel; seconds per call when repeats > 0.
+    """
+
+def set_parallel_test_hooks(cpus: int = 0, delay_us: int = 0) -> None:
+    """
+    See base/parallel.h; without arguments back to normal.
     """
 
 def softmax_s8_rows() -> list[typing.Any]:
