@@ -9,10 +9,14 @@
 namespace octavo {
 namespace {
 
-// The product of two float32 is exact in float64, down to the smallest subnormals. The sum is
-// rounded to odd: to the one of its two float64 neighbours whose last bit is set. With 29 bits to
-// spare the second rounding, to float32, then gives what a single one would (Boldo and Melquiond,
-// "Emulation of a FMA and correctly rounded sums", 2008). Knuth's two-sum tells the error's sign.
+// The product of two float32 is exact in float64, down to the smallest subnormals. If its float64
+// sum with c is not a tie between two float32, rounding it once more gives what a single rounding
+// would: every tie is itself a float64. Below 2^-126 ties lie elsewhere, and the test is not worth
+// it.
+//
+// Otherwise the sum is rounded to odd: to the one of its two float64 neighbours whose last bit is
+// set. With 29 bits to spare the second rounding is then harmless (Boldo and Melquiond, "Emulation
+// of a FMA and correctly rounded sums", 2008). Knuth's two-sum tells the sign of the first error.
 inline float fma_f32(float a, float b, float c) {
 #if defined(__FP_FAST_FMAF)
   return __builtin_fmaf(a, b, c);
@@ -20,16 +24,16 @@ inline float fma_f32(float a, float b, float c) {
   const double product = static_cast<double>(a) * static_cast<double>(b);
   const double addend = static_cast<double>(c);
   const double sum = product + addend;
+  uint64_t bits;
+  std::memcpy(&bits, &sum, sizeof bits);
+  constexpr uint64_t kBelow = 0x1fffffffu, kTie = 0x10000000u;  // of a float32's last bit
+  constexpr uint64_t kNormal = uint64_t{1023 - 126} << 53;      // 2^-126 without its sign bit
+  if ((bits & kBelow) != kTie && bits << 1 >= kNormal) return static_cast<float>(sum);
   const double part = sum - product;
   const double error = (product - (sum - part)) + (addend - part);
-  int64_t bits;
-  std::memcpy(&bits, &sum, sizeof bits);
-  // Away from zero when sum and error have one sign; written without branches, so that loops over
-  // it become vectors. An infinite or NaN sum has a NaN error, for which both comparisons are
-  // false.
-  const int64_t step = static_cast<int64_t>(error > 0.0) - static_cast<int64_t>(error < 0.0);
-  const int64_t negative = -static_cast<int64_t>(sum < 0.0);
-  bits += ((step ^ negative) - negative) & ((bits & 1) - 1);
+  if (error != 0.0 && (bits & 1) == 0 && sum - sum == 0.0) {
+    bits += (error > 0.0) == (sum > 0.0) ? 1u : ~uint64_t{0};  // one away from zero, or towards it
+  }
   double odd;
   std::memcpy(&odd, &bits, sizeof odd);
   return static_cast<float>(odd);

@@ -1,24 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "kernels/softmax_f32/softmax_f32.h"
 #include "base/parallel.h"
-#include "ops/exp_f64.h"
 #include "ops/op.h"
 #include "ops/row_loops.h"
 
 namespace octavo {
 namespace {
-
-// y[i] = exp(x[i] - max) / sum, the sum in float64 and in order.
-void softmax_row(const float* in, float* out, int64_t count) {
-  float largest = in[0];
-  for (int64_t i = 1; i < count; ++i) largest = in[i] > largest ? in[i] : largest;
-  double sum = 0.0;
-  for (int64_t i = 0; i < count; ++i) {
-    const float e = static_cast<float>(exp_f64(double{in[i]} - double{largest}));
-    out[i] = e;
-    sum += double{e};
-  }
-  for (int64_t i = 0; i < count; ++i) out[i] = static_cast<float>(double{out[i]} / sum);
-}
 
 class SoftmaxF32 final : public Op {
  public:
@@ -26,9 +13,10 @@ class SoftmaxF32 final : public Op {
       : input_(step.input(0)),
         output_(step.output(0)),
         loops_(make_row_loops(step, step.input(0), step.output(0))),
-        length_(step.output(0).dims[step.output(0).rank - 1]) {
-    info_ = {"softmax_f32", Isa::kScalar, Precision::kFloat32,
-             threads_for(context, 0, 400 * step.output(0).elements())};
+        length_(step.output(0).dims[step.output(0).rank - 1]),
+        kernel_(select_softmax_f32(context.cap)) {
+    info_ = {kernel_.name, kernel_.isa, Precision::kFloat32,
+             threads_for(context, 0, 40 * step.output(0).elements())};
   }
 
   void run(const RunContext& ctx) const noexcept override {
@@ -36,8 +24,8 @@ class SoftmaxF32 final : public Op {
     uint8_t* out = output_.in(ctx);
     parallel_for(info_.threads, loops_.outer(0), [&](int64_t begin, int64_t end, int) {
       loops_.for_outer(0, begin, end, [&](const LoopNest<2>::Offsets& at) {
-        softmax_row(reinterpret_cast<const float*>(in + at.at[0]),
-                    reinterpret_cast<float*>(out + at.at[1]), length_);
+        kernel_.run({reinterpret_cast<const float*>(in + at.at[0]),
+                     reinterpret_cast<float*>(out + at.at[1]), length_});
       });
     });
   }
@@ -46,6 +34,7 @@ class SoftmaxF32 final : public Op {
   Address input_, output_;
   LoopNest<2> loops_;
   int64_t length_;
+  const SoftmaxF32Kernel& kernel_;
 };
 
 }  // namespace

@@ -60,6 +60,8 @@ __all__: list[str] = [
     "pool_s8_rows",
     "pool_s8_run",
     "set_parallel_test_hooks",
+    "softmax_f32_rows",
+    "softmax_f32_run",
     "softmax_s8_rows",
     "softmax_s8_run",
     "time_kernels",
@@ -730,6 +732,19 @@ def pool_s8_run(
 def set_parallel_test_hooks(cpus: int = 0, delay_us: int = 0) -> None:
     """
     See base/parallel.h; without arguments back to normal.
+def softmax_f32_rows() -> list[typing.Any]:
+    """
+    Every kernel: (name, isa, supported).
+    """
+
+def softmax_f32_run(
+    name: str,
+    in_: numpy.typing.NDArray[typing.Any] | _Buffer,
+    out: numpy.typing.NDArray[typing.Any] | _Buffer,
+    count: int,
+) -> None:
+    """
+    Softmax of one row of float32; `out` may be `in_`.
     """
 
 def softmax_s8_rows() -> list[typing.Any]:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The float32 norm of convolutions, linear layers and matrix products, executable in NumPy.
+"""The float32 norm of convolutions, linear layers, matrix products and softmax, in NumPy.
 
-Every output is one chain of fused multiply-adds in order of k, from the bias on, then a clamp
-(docs/numerics.md). Exact but slow, some 50 NumPy operations per step of k: what kernels are tested
-against. `float_ref` of the operators is the reference for people.
+Every output of a product is one chain of fused multiply-adds in order of k, from the bias on, then
+a clamp (docs/numerics.md). Exact but slow, some 50 NumPy operations per step of k: what kernels are
+tested against. `float_ref` of the operators is the reference for people.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["clamp", "dot", "fma"]
+__all__ = ["clamp", "dot", "fma", "softmax"]
 
 F32 = NDArray[np.float32]
 Array = NDArray[Any]
@@ -57,3 +57,38 @@ def dot(x: Array, w: Array, bias: Array, lo: float = -np.inf, hi: float = np.inf
     for k in range(x.shape[-1]):
         y = fma(x[..., k], w[..., k], y)
     return clamp(y, lo, hi)
+
+
+def _exp(d: Array) -> F32:
+    """e^d for float32 d in [-87, 0], 0 below and for NaN: see csrc/kernels/softmax_f32."""
+    shift = np.float32(12582912)  # 1.5 · 2^23
+    t = fma(d, np.float32(1.44269504), shift)
+    n = t - shift
+    r = fma(n, -np.float32(float.fromhex("0x1.62e4p-1")), d)
+    r = fma(n, -np.float32(float.fromhex("0x1.7f7d1cp-20")), r)
+    p: F32 = np.full_like(r, np.float32(1) / np.float32(5040))
+    for divisor in (720, 120, 24, 6, 2, 1, 1):
+        p = fma(p, r, np.float32(1) / np.float32(divisor))
+    e = (p.view(np.uint32) + (t.view(np.uint32) << np.uint32(23))).view(np.float32)
+    result: F32 = np.where(d >= np.float32(-87), e, np.float32(0)).astype(np.float32)
+    return result
+
+
+def softmax(x: Array) -> F32:
+    """exp(x - max) / sum over the last axis of float32 x; a row with a NaN is `NAN`.
+
+    Eight float64 sums, element i in sum i mod 8, in order, joined as
+    ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)); everything else in float32.
+    """
+    with np.errstate(all="ignore"):
+        largest = np.max(np.where(np.isnan(x), -np.inf, x), axis=-1, keepdims=True)
+        d = x - largest.astype(np.float32)
+        e = _exp(d)
+        s = np.zeros((*x.shape[:-1], 8))
+        for i in range(x.shape[-1]):
+            s[..., i % 8] += e[..., i]
+        s = s[..., :4] + s[..., 4:]
+        total = ((s[..., 0] + s[..., 2]) + (s[..., 1] + s[..., 3])).astype(np.float32)
+        y = e / total[..., None]
+    result: F32 = np.where(np.isnan(d).any(-1, keepdims=True), NAN, y).astype(np.float32)
+    return result

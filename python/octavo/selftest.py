@@ -54,6 +54,8 @@ def _kernels() -> Iterator[_Kernel]:
         yield _Kernel(name, isa, f"{op}_f32", supported)
     for name, isa, *_, supported in _core.winograd_s8_rows():
         yield _Kernel(name, isa, "winograd", supported)
+    for name, isa, supported in _core.softmax_f32_rows():
+        yield _Kernel(name, isa, "softmax_f32", supported)
     for rows in (
         _core.pool_s8_rows,
         _core.eltwise_s8_rows,

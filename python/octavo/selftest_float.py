@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Self-test cases of the float32 families: gemm_f32, dwconv_f32, pool_f32."""
+"""Self-test cases of the float32 families: gemm_f32, dwconv_f32, pool_f32, softmax_f32."""
 
 from __future__ import annotations
 
@@ -93,10 +93,25 @@ def _pool_f32(rng: Rng, *, average: bool) -> Iterator[Case]:
         yield Case(partial(_run_pool_f32, x=x, divisor=7.0), want)
 
 
+def _run_softmax_f32(kernel: str, x: Array) -> Array:
+    y = canary(4 * x.size + 4)
+    _core.softmax_f32_run(kernel, x, y, x.size)
+    return y
+
+
+def _softmax_f32(rng: Rng) -> Iterator[Case]:
+    for count in (1, 7, 16, 35):
+        for x in (rng.normal(0, 30, count).astype(np.float32), _reals(rng, count)):
+            want = canary(4 * count + 4)
+            want[: 4 * count] = fma.softmax(x).view(np.uint8)
+            yield Case(partial(_run_softmax_f32, x=x), want)
+
+
 #: Op of a kernel row -> its cases.
 FLOAT_CASES: dict[str, Callable[[Rng], Iterator[Case]]] = {
     "gemm_f32": _gemm_f32,
     "dwconv_f32": _dwconv_f32,
     "max_f32": partial(_pool_f32, average=False),
     "average_f32": partial(_pool_f32, average=True),
+    "softmax_f32": _softmax_f32,
 }

@@ -14,6 +14,22 @@ constexpr GemmF32Kernel kKernels[] = {
 };
 constexpr int kCount = static_cast<int>(sizeof(kKernels) / sizeof(kKernels[0]));
 
+// The rows of a full block of columns that lie side by side; a copy of constant size is a few
+// moves.
+template <int64_t kNr>
+void pack_block(const float* from, int64_t k_stride, int64_t k, float* out) {
+  for (int64_t i = 0; i < k; ++i) std::memcpy(out + i * kNr, from + i * k_stride, kNr * 4);
+}
+
+bool pack_dense(int64_t nr, const float* from, int64_t k_stride, int64_t k, float* out) {
+  switch (nr) {
+    case 8: pack_block<8>(from, k_stride, k, out); return true;
+    case 16: pack_block<16>(from, k_stride, k, out); return true;
+    case 32: pack_block<32>(from, k_stride, k, out); return true;
+    default: return false;
+  }
+}
+
 }  // namespace
 
 const GemmF32Kernel* gemm_f32_kernels(int* count) {
@@ -44,13 +60,13 @@ void pack_gemm_f32(const GemmF32Kernel& kernel, const float* w, int64_t column_s
   for (int64_t first = 0; first < n; first += nr) {
     const int64_t columns = n - first < nr ? n - first : nr;
     const float* block = w + first * column_stride;
+    if (column_stride == 1 && columns == nr && pack_dense(nr, block, k_stride, k, out)) {
+      out += k * nr;
+      continue;
+    }
     for (int64_t i = 0; i < k; ++i, out += nr) {
       const float* from = block + i * k_stride;
-      if (column_stride == 1) {
-        std::memcpy(out, from, static_cast<size_t>(columns) * sizeof(float));
-      } else {
-        for (int64_t c = 0; c < columns; ++c) out[c] = from[c * column_stride];
-      }
+      for (int64_t c = 0; c < columns; ++c) out[c] = from[c * column_stride];
       for (int64_t c = columns; c < nr; ++c) out[c] = 0.0f;
     }
   }
