@@ -60,9 +60,13 @@ PackedGemm::PackedGemm(const GemmLayer& layer, const QuantWeights& weights,
   }
   blocks_per_group_ = ceil_div(n_, kernel_->nr);
   const int64_t tiles = ceil_div(m_, kernel_->mr);
-  // Rows, so that a core finds what it wrote in the step before; channels where rows are too few.
-  split_rows_ = tiles >= 2 * context.threads || tiles >= blocks_per_group_ * groups_;
   const int64_t macs = checked_mul(checked_mul(m_, k), int64_t{n_} * groups_, "MACs");
+  // Rows, so that a core finds what it wrote in the step before; channels where rows are too few,
+  // or fewer bytes than the weights, all of which every thread reads when it has rows.
+  const int64_t blocks = blocks_per_group_ * groups_;
+  const int64_t row_bytes = (int64_t{layer.segment_len} + n_) * groups_;
+  const bool heavy = k * n_ * groups_ > m_ * row_bytes && blocks >= 2 * context.threads;
+  split_rows_ = tiles >= blocks || (tiles >= 2 * context.threads && !heavy);
   threads_ = threads_for(context, macs, checked_mul(m_, int64_t{n_} * groups_));
 }
 
