@@ -732,6 +732,8 @@ def pool_s8_run(
 def set_parallel_test_hooks(cpus: int = 0, delay_us: int = 0) -> None:
     """
     See base/parallel.h; without arguments back to normal.
+    """
+
 def softmax_f32_rows() -> list[typing.Any]:
     """
     Every kernel: (name, isa, supported).
