@@ -77,9 +77,9 @@ class JobBoard {
   // Enough for a late worker to find something left.
   static constexpr int kChunks = 4;
   // A task is a row or a few, and every call may read all weights of a layer: an owner cuts up its
-  // slice, for others to help, only where a chunk has hundreds of rows. ResNet-18's 7x7 layers (13
+  // slice, for others to help, only where chunks stay long. ResNet-18's 7x7 layers (13
   // tasks) lost a sixth of their speed when they were cut.
-  static constexpr int64_t kLongSlice = 512;
+  static constexpr int64_t kLongSlice = 128;
 
   struct Chunks {
     int first, count;
