@@ -262,8 +262,8 @@ def test_rows_refuse_what_they_cannot_hold(row):
     bias, scale = np.zeros(4, np.int32), np.ones(4, np.float32)
     if row.weight_bits == 8:
         with pytest.raises(InvalidArgumentError, match="leave int8"):
-            _core.DwconvS8(row.name, np.full((row.kh or 3, row.kw or 3, 4), 128, np.int16), bias, scale,
-                           stride=max(row.stride, 1))  # fmt: skip
+            weights = np.full((row.kh or 3, row.kw or 3, 4), 128, np.int16)
+            _core.DwconvS8(row.name, weights, bias, scale, stride=max(row.stride, 1))
     if row.stride:
         with pytest.raises(InvalidArgumentError, match="7x7"):
             _core.DwconvS8(row.name, np.zeros((7, 7, 4), np.int16), bias, scale, stride=row.stride)

@@ -14,6 +14,8 @@ constexpr int kNoTap = -1;
 const int kPairs3x3[] = {0, 3, 1, 4, 2, 5, 6, 7, kNoTap, 8};
 const int kPairs5x5[] = {0,  5,  1,  6,  2,  7,  3,  8,  4,  9,  10, 15,     11,
                          16, 12, 17, 13, 18, 14, 19, 20, 21, 22, 23, kNoTap, 24};
+const int kQuads5x5[] = {0,  5,  10, 15, 1,  6,  11, 16, 2,  7,  12,     17,     3,      8,
+                         13, 18, 4,  9,  14, 19, 20, 21, 22, 23, kNoTap, kNoTap, kNoTap, 24};
 const int kQuads3x3[] = {0, 3, 6, kNoTap, 1, 4, 7, kNoTap, 2, 5, 8, kNoTap};
 
 int64_t round_up64(int64_t bytes) {
@@ -99,6 +101,7 @@ uint32_t folded_dwconv_s8_bias(const DwconvS8Weights& w, int64_t c) {
     Type(taps).pack(w, static_cast<Scalar*>(weights), bias, scale);                           \
   }
 OCTAVO_GROUPED(quads_3x3, Quads, int8_t, kQuads3x3)
+OCTAVO_GROUPED(quads_5x5, Quads, int8_t, kQuads5x5)
 OCTAVO_GROUPED(quads_any, Quads, int8_t, w)
 OCTAVO_GROUPED(pairs_3x3, Pairs, int16_t, kPairs3x3)
 OCTAVO_GROUPED(pairs_5x5, Pairs, int16_t, kPairs5x5)

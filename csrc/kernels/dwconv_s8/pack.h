@@ -14,6 +14,7 @@
 // The taps of a group, as (row, column), "-" where the weight is 0:
 //   pairs_3x3  00 10, 01 11, 02 12, 20 21, - 22     quads_3x3  00 10 20 -, 01 11 21 -, 02 12 22 -
 //   pairs_5x5  00 10 .. 04 14, 20 30 .. 24 34, 40 41, 42 43, - 44
+//   quads_5x5  00 10 20 30 .. 04 14 24 34, 40 41 42 43, - - - 44
 //   *_any      row by row, the last group filled with "-"
 namespace octavo {
 
@@ -22,6 +23,7 @@ namespace octavo {
   void pack_##packing(const DwconvS8Weights& w, void* weights, int32_t* bias, float* scale);
 OCTAVO_DWCONV_S8_PACKING(quads_3x3)
 OCTAVO_DWCONV_S8_PACKING(quads_3x3_x32)
+OCTAVO_DWCONV_S8_PACKING(quads_5x5)
 OCTAVO_DWCONV_S8_PACKING(quads_any)
 OCTAVO_DWCONV_S8_PACKING(pairs_3x3)
 OCTAVO_DWCONV_S8_PACKING(pairs_5x5)
