@@ -92,8 +92,14 @@ def _run_dwconv(kernel: str, layer: dict[str, Any], x: Array, out_w: int, gap: i
     return out
 
 
-def _dwconv_case(rng: Rng, weights: Array, out_w: int, stride: int, dilation: int) -> Case:
-    """weights [kh, kw, channels] int16, all in s8 or all beyond."""
+#: (kh, kw, stride, dilation): each kernel takes some.
+_DWCONV = ((3, 3, 1, 1), (3, 3, 2, 1), (5, 5, 1, 1), (5, 5, 2, 1), (5, 2, 1, 1), (3, 3, 1, 2))
+
+
+def _dwconv_case(
+    rng: Rng, weights: Array, out_w: int, stride: int, dilation: int, limits: tuple[int, int]
+) -> Case:
+    """weights [kh, kw, channels] int16, all in s8 or all beyond; limits: qmin, qmax."""
     kh, kw, channels = weights.shape
     x = random_bytes(rng, kh, (out_w - 1) * stride + (kw - 1) * dilation + 1, channels)
     x[:, : kw * dilation] = 255
@@ -104,10 +110,10 @@ def _dwconv_case(rng: Rng, weights: Array, out_w: int, stride: int, dilation: in
     window = x[:, taps].astype(np.int64) - za
     acc = np.einsum("hxwc,hwc->xc", window, weights.astype(np.int64)) + bias
     want = canary(out_w, channels + 2)
-    want[:, :channels] = quant.requantize(acc, multiplier, zero_point, 2, 253)
+    want[:, :channels] = quant.requantize(acc, multiplier, zero_point, *limits)
     layer = {
         "weights": weights, "bias": bias, "multiplier": multiplier, "in_zero_point": za,
-        "out_zero_point": zero_point, "qmin": 2, "qmax": 253,
+        "out_zero_point": zero_point, "qmin": limits[0], "qmax": limits[1],
         "stride": stride, "dilation": dilation,
     }  # fmt: skip
     bits = 8 if weights.min() >= -128 and weights.max() <= 127 else 9
@@ -116,13 +122,14 @@ def _dwconv_case(rng: Rng, weights: Array, out_w: int, stride: int, dilation: in
 
 
 def _dwconv(rng: Rng) -> Iterator[Case]:
-    for kh, kw, stride, dilation in ((3, 3, 1, 1), (3, 3, 2, 1), (5, 2, 1, 1), (3, 3, 1, 2)):
+    for kh, kw, stride, dilation in _DWCONV:
         for channels, out_w in ((1, 1), (19, 9), (65, 4), (130, 3)):
-            weights = rng.integers(-128, 128, (kh, kw, channels), np.int16)
-            yield _dwconv_case(rng, weights, out_w, stride, dilation)
+            for largest, limits in ((128, (2, 253)), (128, (0, 255)), (40, (0, 255))):
+                weights = rng.integers(-largest, largest, (kh, kw, channels), np.int16)
+                yield _dwconv_case(rng, weights, out_w, stride, dilation, limits)
         for extreme in (127, -128, 255, -255):
             weights = np.full((kh, kw, 35), extreme, np.int16)
-            yield _dwconv_case(rng, weights, 5, stride, dilation)
+            yield _dwconv_case(rng, weights, 5, stride, dilation, (2, 253))
 
 
 def _run_matmul(kernel: str, a: Array, b: Array, sizes: tuple[int, int, int], **how: Any) -> Array:
