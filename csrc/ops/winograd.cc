@@ -22,12 +22,13 @@ WinogradS8Weights raw_weights(const StepView& step, const QuantWeights& weights)
           weights.bias.data(),    weights.multiplier.data(), step.input(0).zero_point};
 }
 
-// Tiles that are transformed together, of `tiles` that one thread has: few enough for V to stay in
-// L2, and all panels about equal.
-int64_t panel_tiles(const WinogradS8Kernel& kernel, int32_t channels, int64_t tiles) {
+// Tiles that are transformed together: few enough for V to stay in L2, and in as many panels for
+// each of the threads that share them.
+int64_t panel_tiles(const WinogradS8Kernel& kernel, int32_t channels, int64_t tiles, int threads) {
   const int64_t plane = winograd_s8_panel(kernel, channels, 1).v_tile * 2;
   const int64_t most = std::clamp<int64_t>(kPanelBytes / (plane * kWinogradPoints), 6, kMaxPanel);
-  return ceil_div(tiles, ceil_div(tiles, most));
+  const int64_t panels = threads * ceil_div(ceil_div(tiles, threads), most);
+  return ceil_div(tiles, panels);
 }
 
 class Winograd final : public Op {
@@ -52,7 +53,8 @@ class Winograd final : public Op {
     // Tiles, so that a core finds what it wrote in the step before; channels where each core would
     // stream all weights for a few tiles.
     split_tiles_ = threads == 1 || tiles_ >= kMaxPanel / 2 * threads;
-    panel_ = panel_tiles(kernel_, x.dims[3], split_tiles_ ? ceil_div(tiles_, threads) : tiles_);
+    panel_ = panel_tiles(kernel_, x.dims[3], tiles_, split_tiles_ ? threads : 1);
+    panels_ = ceil_div(tiles_, panel_);
     sizes_ = winograd_s8_panel(kernel_, x.dims[3], panel_);
     args_.in_channels = x.dims[3];
     args_.in_row_stride = input_.row_stride();
@@ -77,20 +79,18 @@ class Winograd final : public Op {
   void run(const RunContext& ctx) const noexcept override {
     const uint8_t* in = input_.prepare(ctx, info_.threads);
     uint8_t* out = output_.in(ctx);
-    if (split_tiles_) {
-      parallel_for(info_.threads, tiles_, [&](int64_t begin, int64_t end, int worker) {
-        for (int64_t t = begin; t < end; t += panel_) {
-          Panel panel(*this, ctx, worker, worker);
-          panel.fill(in, out, t, std::min(t + panel_, end));
-          kernel_.input(panel.args);
-          kernel_.output(panel.args);
-        }
-      });
+    if (!split_tiles_) {
+      for (int64_t p = 0; p < panels_; ++p) run_split_channels(ctx, in, out, p);
       return;
     }
-    for (int64_t t = 0; t < tiles_; t += panel_) {
-      run_split_channels(ctx, in, out, t, std::min(t + panel_, tiles_));
-    }
+    parallel_for(info_.threads, panels_, [&](int64_t begin, int64_t end, int worker) {
+      Panel panel(*this, ctx, worker, worker);
+      for (int64_t p = begin; p < end; ++p) {
+        panel.fill(in, out, first_tile(p), first_tile(p + 1));
+        kernel_.input(panel.args);
+        kernel_.output(panel.args);
+      }
+    });
   }
 
  private:
@@ -131,9 +131,12 @@ class Winograd final : public Op {
     const Winograd& op_;
   };
 
+  int64_t first_tile(int64_t panel) const { return std::min(panel * panel_, tiles_); }
+
   // One panel by all threads: first its V, some tiles each, then its outputs, some blocks each.
-  void run_split_channels(const RunContext& ctx, const uint8_t* in, uint8_t* out, int64_t begin,
-                          int64_t end) const noexcept {
+  void run_split_channels(const RunContext& ctx, const uint8_t* in, uint8_t* out,
+                          int64_t p) const noexcept {
+    const int64_t begin = first_tile(p), end = first_tile(p + 1);
     parallel_for(info_.threads, end - begin, [&](int64_t first, int64_t last, int worker) {
       Panel panel(*this, ctx, 0, worker);
       panel.fill(in, out, begin + first, begin + last);
@@ -156,7 +159,7 @@ class Winograd final : public Op {
   WinogradS8Args args_{};
   WinogradS8Panel sizes_{};
   int64_t height_ = 0, width_ = 0, tile_cols_ = 0, image_tiles_ = 0, tiles_ = 0;
-  int64_t out_image_ = 0, panel_ = 0, v_at_ = 0, m_at_ = 0;
+  int64_t out_image_ = 0, panel_ = 0, panels_ = 0, v_at_ = 0, m_at_ = 0;
   bool split_tiles_ = true;
 };
 
