@@ -147,6 +147,7 @@ inline void finish(const WinogradS8Args& args, const WinogradS8Tile& tile, const
   }
   const __m256i inverse9 = _mm256_set1_epi32(0x38E38E39);
   const __m256 scale_lo = _mm256_load_ps(scale), scale_hi = _mm256_load_ps(scale + 8);
+  const bool whole = tile.cols == kWinogradTile && n == kNr;
   for (int i = 0; i < tile.rows; ++i) {
     __m256i lo[4], hi[4];
     output_1d(rows[i][0], lo);
@@ -158,9 +159,15 @@ inline void finish(const WinogradS8Args& args, const WinogradS8Tile& tile, const
                                   _mm256_mullo_epi32(hi[j], inverse9), scale_lo, scale_hi);
     }
     uint8_t* out = tile.out + i * args.out_row_stride + channel;
+    if (whole) {
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j, out += args.out_pixel_stride) {
-      if (j < tile.cols) store_u8x16(out, y_u8x16[j], n);
+      for (int j = 0; j < 4; ++j, out += args.out_pixel_stride) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out), y_u8x16[j]);
+      }
+    } else {
+      for (int j = 0; j < tile.cols; ++j, out += args.out_pixel_stride) {
+        store_u8x16(out, y_u8x16[j], n);
+      }
     }
   }
 }
