@@ -38,6 +38,7 @@ FAMILIES = {
     "mul_s8": ("mul_s8",),
     "maxpool_s8": ("maxpool_s8",),
     "avgpool_s8": ("avgpool_s8",),
+    "resize_s8": ("resize_s8",),
     "lut_s8": ("lut_s8",),
     "softmax_s8": ("softmax_s8",),
     "quantize": ("convert",),

@@ -59,6 +59,8 @@ __all__: list[str] = [
     "pool_f32_run",
     "pool_s8_rows",
     "pool_s8_run",
+    "resize_s8_rows",
+    "resize_s8_run",
     "set_parallel_test_hooks",
     "softmax_f32_rows",
     "softmax_f32_run",
@@ -727,6 +729,35 @@ def pool_s8_run(
 ) -> float:
     """
     Pools one window to one output pixel; seconds per call when repeats > 0.
+    """
+
+def resize_s8_rows() -> list[typing.Any]:
+    """
+    Every kernel: (name, isa, op, supported).
+    """
+
+def resize_s8_run(
+    name: str,
+    top: numpy.typing.NDArray[typing.Any] | _Buffer,
+    bottom: numpy.typing.NDArray[typing.Any] | _Buffer,
+    columns: int,
+    channels: int,
+    bottom_weight: int,
+    left: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    right: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    right_weight: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    out: numpy.typing.NDArray[typing.Any] | _Buffer,
+    out_pixel_stride: int,
+    *,
+    in_zero_point: int = 0,
+    multiplier: float = 1.0,
+    zero_point: int = 0,
+    qmin: int = 0,
+    qmax: int = 255,
+    repeats: int = 0,
+) -> float:
+    """
+    Interpolates one output row between two rows; weights in units of 1/2048.
     """
 
 def set_parallel_test_hooks(cpus: int = 0, delay_us: int = 0) -> None:

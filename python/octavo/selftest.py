@@ -58,6 +58,7 @@ def _kernels() -> Iterator[_Kernel]:
         yield _Kernel(name, isa, "softmax_f32", supported)
     for rows in (
         _core.pool_s8_rows,
+        _core.resize_s8_rows,
         _core.eltwise_s8_rows,
         _core.lut_s8_rows,
         _core.softmax_s8_rows,

@@ -77,6 +77,33 @@ def _pool(rng: Rng, op: str) -> Iterator[Case]:
         yield Case(partial(_run_pool, x=x, options=options), guarded(want))
 
 
+def _run_resize(kernel: str, x: Array, table: Array, options: dict[str, Any]) -> Array:
+    """`table` [3, columns]: first and second input column, weight of the second."""
+    _, width, channels = x.shape
+    left, right, weight = table
+    y = canary(len(left) * channels + 1)
+    _core.resize_s8_run(
+        kernel, x[0], x[1], width, channels, 777, left, right, weight, y, channels, **options
+    )
+    return y
+
+
+def _resize(rng: Rng) -> Iterator[Case]:
+    for channels in (1, 15, 16, 33, 64, 70):
+        x, za = random_bytes(rng, 2, 6, channels), int(rng.integers(0, 256))
+        left = rng.integers(0, 6, 9).astype(np.int32)
+        right = np.minimum(left + 1, 5)
+        weight = rng.choice([0, 1, 512, 1024, 2047, 2048], 9).astype(np.int32)
+        m = float(np.float32(1.1) / np.float32(2**22))
+        options = {"in_zero_point": za, "multiplier": m, "zero_point": 50, "qmin": 5, "qmax": 249}
+        a = x.astype(np.int64) - za
+        down = a[0] * (2048 - 777) + a[1] * 777
+        acc = down[left] * (2048 - weight[:, None]) + down[right] * weight[:, None]
+        want = quant.requantize(acc, m, 50, 5, 249)
+        table = np.stack([left, right, weight])
+        yield Case(partial(_run_resize, x=x, table=table, options=options), guarded(want))
+
+
 def _run_eltwise(kernel: str, a: Array, b: Array, options: dict[str, Any]) -> Array:
     c = canary(a.size + 1)
     _core.eltwise_s8_run(kernel, a, b, c, a.size, **options)
@@ -206,6 +233,7 @@ def _flip(rng: Rng) -> Iterator[Case]:
 CASES: dict[str, Callable[[Rng], Iterator[Case]]] = {
     "max": partial(_pool, op="max"),
     "average": partial(_pool, op="average"),
+    "linear": _resize,
     "add": partial(_eltwise, op="add"),
     "mul": partial(_eltwise, op="mul"),
     "lut": _lut,

@@ -80,6 +80,27 @@ def _pool(e: Emitter, node: Node) -> None:
     e.finish(node.outputs[0], NCHW, result)
 
 
+def _resize(e: Emitter, node: Node) -> None:
+    attrs = {
+        "mode": node.attrs["mode"],
+        "coordinate_transformation_mode": node.attrs["coordinates"],
+        "nearest_mode": node.attrs["rounding"],
+    }
+    output = node.outputs[0]
+    scales, sizes = "", []
+    if "scales" in node.attrs:
+        values = np.asarray([1, 1, *node.attrs["scales"]], np.float32)
+        scales = e.initializer(f"{output}/scales", values)
+    else:
+        n, height, width, channels = e.graph.values[output].shape
+        sizes = [
+            e.initializer(f"{output}/sizes", np.asarray([n, channels, height, width], np.int64))
+        ]
+    inputs = [e.dequantized(node.inputs[0], NCHW), "", scales, *sizes]
+    result = e.main("Resize", inputs, e.fresh(output), attrs)
+    e.finish(output, NCHW, result)
+
+
 def _unary(e: Emitter, node: Node) -> None:
     order = e.order(node.inputs[0])
     attrs = {key: float(node.attrs[key]) for key in _UNARY_ATTRS.get(node.op, ())}
@@ -252,6 +273,7 @@ _HANDLERS: dict[str, Handler] = {
     "QuantizeLinear": _quantize,
     "Requantize": _requantize,
     "Reshape": _plain_shape,
+    "Resize": _resize,
     "Slice": _slice,
     "Softmax": _softmax,
     "Squeeze": _plain_shape,

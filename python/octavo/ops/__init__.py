@@ -28,6 +28,7 @@ _MODULES = (
     "binary",
     "unary",
     "pool",
+    "resize",
     "concat",
     "reshape",
     "transpose",

@@ -34,6 +34,7 @@ _SAME_PARAMETERS = frozenset(
         "MaxPool",
         "Pad",
         "Reshape",
+        "Resize",
         "Slice",
         "Squeeze",
         "Transpose",
