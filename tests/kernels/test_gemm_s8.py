@@ -325,6 +325,18 @@ def test_selection_fits_the_tile_to_the_layer(m, n, k, tile):
     assert f"_{tile}c4_" in _core.gemm_s8_select("avx512vnni", m, n, k)
 
 
+@pytest.mark.skipif(
+    not ROWS.get("gemm_s8_1x32c4_avx2", {}).get("supported"),
+    reason="NOT RUN: this machine lacks avx2",
+)
+@pytest.mark.parametrize("m, n, k, tile", [
+    (1, 1000, 1280, "1x32"), (1, 128, 128, "1x32"), (1, 128, 640, "4x16"), (2, 128, 128, "4x16"),
+    (49, 1024, 1024, "4x16"), (1, 12, 1024, "4x16"),
+])  # fmt: skip
+def test_one_row_streams_the_weights(m, n, k, tile):
+    assert f"_{tile}c4_" in _core.gemm_s8_select("avx2", m, n, k)
+
+
 def test_refuses_what_it_cannot_run():
     name = next(name for name, row in ROWS.items() if row["supported"])
     weights = np.ones((2, 1, 5), np.int16)

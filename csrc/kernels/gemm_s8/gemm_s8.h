@@ -50,7 +50,8 @@ using GemmS8Fn = void (*)(const GemmS8Args& args);
 // How a kernel wants its weights. Everything that differs between rows is here, so pack.cc and
 // select.cc are written once.
 enum class GemmS8Path : uint8_t {
-  // vpdpbusd, scalar: any s8 weights. A step whose weights leave s8 is repeated with the rest.
+  // vpdpbusd, vpmaddwd, scalar: any s8 weights. A step whose weights leave s8 is repeated with the
+  // rest.
   kDot,
   // vpmaddubsw saturates at int16, so pack proves that no lane can get there. The s8 steps come in
   // pairs whose products may even be added as int16 before vpmaddwd widens them. All others are
