@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx", reason="NOT RUN: onnx is not installed")
-from onnx import helper  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx.reference import ReferenceEvaluator  # noqa: E402
+from onnxruntime import InferenceSession  # noqa: E402
 
 pytestmark = pytest.mark.witness
 
@@ -34,6 +35,8 @@ _AS_INPUTS = {
 _IDENTITIES = ("QuantizeLinear", "DequantizeLinear", "Requantize", "QuantCast")
 #: A real result this close to a half, in output steps, is a tie: float32 sums err by less.
 _TIE = 2e-3
+#: Weights of linear resizing are rounded to 1 / 2048 on both axes (docs/numerics.md).
+_RESIZE_TIE = 0.14
 
 
 def _nchw(array):
@@ -53,6 +56,30 @@ def _evaluate(op, operands, attributes):
     graph = helper.make_graph([node], "one_node", inputs, [output])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)])
     return ReferenceEvaluator(model).run(None, feeds)[0]
+
+
+def _resized(case, x):
+    """By ONNX Runtime: the reference evaluator rounds coordinates of other precision."""
+    attrs = case.node.attrs
+    n, _, _, channels = x.shape
+    options = {
+        "mode": attrs["mode"],
+        "coordinate_transformation_mode": attrs["coordinates"],
+        "nearest_mode": attrs["rounding"],
+    }
+    names, where = ["x", "", "s"], np.array([1, 1, *attrs.get("scales", (1, 1))], np.float32)
+    if "size" in attrs:
+        names, where = ["x", "", "", "s"], np.array([n, channels, *attrs["size"]], np.int64)
+    graph = helper.make_graph(
+        [helper.make_node("Resize", names, ["y"], **options)],
+        "one_node",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, _nchw(x).shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(where, "s")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": _nchw(x)})[0].transpose(0, 2, 3, 1)
 
 
 def _window_attributes(case):
@@ -77,6 +104,8 @@ def _witness(case, operands):
     if op in _SPATIAL:
         moved = [data if data is None else _nchw(data) for data in operands]
         return _evaluate(op, moved, _window_attributes(case)).transpose(0, 2, 3, 1)
+    if op == "Resize":
+        return _resized(case, operands[0])
     if op in _DIRECT:
         return _evaluate(op, operands, {})
     if op in _PASSED_ON:
@@ -124,7 +153,8 @@ def _equal_but_for_ties(case, theirs):
     mine = case.expected()
     assert mine.dtype == theirs.dtype
     steps = case.float_result() / case.output.scale
-    tie = np.abs(steps - np.floor(steps) - 0.5) < _TIE
+    width = _RESIZE_TIE if case.node.op == "Resize" else _TIE
+    tie = np.abs(steps - np.floor(steps) - 0.5) < width
     apart = np.abs(mine.astype(np.int64) - theirs.astype(np.int64))
     assert apart.max() <= 1
     np.testing.assert_array_equal(mine[~tie], theirs[~tie])
