@@ -110,8 +110,16 @@ class GemmS8 {
     return best;
   }
 
-  int64_t steps() const { return packed_.steps; }
-  int64_t flipped_steps() const { return packed_.flipped_steps; }
+  int64_t steps() const {
+    int64_t count = flipped_steps();
+    for (const GemmS8Block& block : packed_.blocks) count += block.step_count;
+    return count;
+  }
+  int64_t flipped_steps() const {
+    int64_t count = 0;
+    for (const GemmS8Block& block : packed_.blocks) count += block.flipped_count;
+    return count;
+  }
 
  private:
   GemmS8Args make_args(const py::buffer& a, const Array<int64_t>& a_row_offsets,

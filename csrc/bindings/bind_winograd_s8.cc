@@ -87,7 +87,7 @@ class WinogradS8 {
     args_.m_plane = sizes.m_plane;
     args_.packed = packed_.packed;
     args_.block_begin = 0;
-    args_.block_end = packed_.blocks;
+    args_.block_end = winograd_s8_blocks(kernel_, w.n);
     args_.requant = make_requant(RoundingMode::kFloatRne, out_zero_point, qmin, qmax);
   }
 

@@ -56,7 +56,13 @@ PackedGemm::PackedGemm(const GemmLayer& layer, const QuantWeights& weights,
     group.multiplier = weights.multiplier.data() + int64_t{g} * n_;
     group.a_zero_point = layer.a_zero_point;
     group.segment_offset = layer.segments.data();
-    packed_.push_back(pack_gemm_s8(*kernel_, group));
+    PackedGemmS8 packed;
+    packed.bytes = find_or_pack(
+        context.packs, kernel_->name,
+        [&](ByteSpan found) { return view_gemm_s8(*kernel_, group, found, &packed.blocks); },
+        [&] { return pack_gemm_s8_bytes(*kernel_, group); });
+    view_gemm_s8(*kernel_, group, packed.bytes.span(), &packed.blocks);
+    packed_.push_back(std::move(packed));
   }
   blocks_per_group_ = ceil_div(n_, kernel_->nr);
   const int64_t tiles = ceil_div(m_, kernel_->mr);
@@ -72,7 +78,7 @@ PackedGemm::PackedGemm(const GemmLayer& layer, const QuantWeights& weights,
 
 int64_t PackedGemm::packed_bytes() const {
   int64_t bytes = 0;
-  for (const PackedGemmS8& p : packed_) bytes += static_cast<int64_t>(p.storage.size());
+  for (const PackedGemmS8& p : packed_) bytes += static_cast<int64_t>(p.bytes.size());
   return bytes;
 }
 

@@ -38,7 +38,13 @@ class Winograd final : public Op {
       : input_(step, step.input(0), step.output(0), w),
         output_(step.output(0)),
         kernel_(kernel),
-        packed_(pack_winograd_s8(kernel_, raw_weights(step, weights))) {
+        blocks_(winograd_s8_blocks(kernel_, step.output(0).dims[3])) {
+    const WinogradS8Weights raw = raw_weights(step, weights);
+    packed_ = find_or_pack(
+        context.packs, kernel_.name,
+        [&](ByteSpan found) { return view_winograd_s8(kernel_, raw, found, &args_.packed); },
+        [&] { return pack_winograd_s8_bytes(kernel_, raw); });
+    view_winograd_s8(kernel_, raw, packed_.span(), &args_.packed);
     const Tensor& x = step.input(0);
     const Tensor& y = step.output(0);
     height_ = y.dims[1];
@@ -64,16 +70,15 @@ class Winograd final : public Op {
     args_.v_tile = sizes_.v_tile;
     args_.v_plane = sizes_.v_plane;
     args_.m_plane = sizes_.m_plane;
-    args_.packed = packed_.packed;
     args_.out_channels = y.dims[3];
     args_.block_begin = 0;
-    args_.block_end = packed_.blocks;
+    args_.block_end = blocks_;
     args_.requant = read_requant(step, 11, y, true);
     info_ = {kernel_.name, kernel_.isa, Precision::kInt8, threads};
     v_at_ = cache_lines(input_.scratch_bytes());
     m_at_ = checked_add(v_at_, checked_mul(sizes_.v_bytes, split_tiles_ ? threads : 1));
     scratch_bytes_ = checked_add(m_at_, checked_mul(sizes_.m_bytes, threads));
-    packed_bytes_ = static_cast<int64_t>(packed_.storage.size());
+    packed_bytes_ = static_cast<int64_t>(packed_.size());
   }
 
   void run(const RunContext& ctx) const noexcept override {
@@ -143,7 +148,7 @@ class Winograd final : public Op {
       panel.args.v += first * args_.v_tile;
       kernel_.input(panel.args);
     });
-    parallel_for(info_.threads, packed_.blocks, [&](int64_t first, int64_t last, int worker) {
+    parallel_for(info_.threads, blocks_, [&](int64_t first, int64_t last, int worker) {
       Panel panel(*this, ctx, 0, worker);
       panel.fill(in, out, begin, end);
       panel.args.block_begin = static_cast<int32_t>(first);
@@ -155,7 +160,8 @@ class Winograd final : public Op {
   PaddedInput input_;
   Address output_;
   const WinogradS8Kernel& kernel_;
-  PackedWinogradS8 packed_;
+  int32_t blocks_;
+  FixedBytes packed_;
   WinogradS8Args args_{};
   WinogradS8Panel sizes_{};
   int64_t height_ = 0, width_ = 0, tile_cols_ = 0, image_tiles_ = 0, tiles_ = 0;

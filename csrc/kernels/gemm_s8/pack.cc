@@ -27,11 +27,6 @@ struct BlockPlan {
   int32_t flipped_pairs = 0;
 };
 
-// Byte offsets into the storage; each array starts on a cache line.
-struct BlockLayout {
-  size_t weights, step_offset, flipped_weights, flipped_offset, bias, scale;
-};
-
 // Four int16 weights, w[0] lowest, as one word: packing is most of the time it takes to load a
 // model, and this is twice as fast as weight by weight (1.4 ns per weight on a Zen 3; finding pairs
 // adds 0.8).
@@ -86,14 +81,18 @@ class Packer {
     }
   }
 
-  PackedGemmS8 pack() {
+  AlignedBuffer pack() {
     std::vector<BlockPlan> plans;
     for (int j = 0; j < block_count_; ++j) plans.push_back(plan_block(j));
-    std::vector<BlockLayout> layouts;
-    for (const BlockPlan& plan : plans) layouts.push_back(layout_block(plan));
-    packed_.storage = AlignedBuffer(size_);
-    for (int j = 0; j < block_count_; ++j) fill_block(j, plans[j], layouts[j]);
-    return std::move(packed_);
+    take(static_cast<size_t>(block_count_) * sizeof(GemmS8BlockRecord));
+    std::vector<GemmS8BlockRecord> records;
+    for (int j = 0; j < block_count_; ++j) records.push_back(layout_block(j, plans[j]));
+    storage_ = AlignedBuffer(size_);
+    for (int j = 0; j < block_count_; ++j) {
+      storage_.as<GemmS8BlockRecord>()[j] = records[j];
+      fill_block(j, plans[j], records[j]);
+    }
+    return std::move(storage_);
   }
 
  private:
@@ -176,42 +175,37 @@ class Packer {
     return at;
   }
 
-  BlockLayout layout_block(const BlockPlan& plan) {
+  GemmS8BlockRecord layout_block(int j, const BlockPlan& plan) {
     const size_t nr = static_cast<size_t>(kernel_.nr);
-    BlockLayout layout;
-    layout.bias = take(nr * sizeof(int32_t));
-    layout.scale = take(nr * sizeof(float));
-    layout.step_offset = take(plan.s8.size() * sizeof(int32_t));
-    layout.flipped_offset = take(plan.flipped.size() * sizeof(int32_t));
-    layout.weights = take(plan.s8.size() * nr * 4);
-    layout.flipped_weights = take(plan.flipped.size() * nr * 8);
-    return layout;
+    GemmS8BlockRecord record;
+    record.bias = take(nr * sizeof(int32_t));
+    record.scale = take(nr * sizeof(float));
+    record.step_offset = take(plan.s8.size() * sizeof(int32_t));
+    record.flipped_offset = take(plan.flipped.size() * sizeof(int32_t));
+    record.weights = take(plan.s8.size() * nr * 4);
+    record.flipped_weights = take(plan.flipped.size() * nr * 8);
+    record.step_count = static_cast<int32_t>(plan.s8.size());
+    record.flipped_count = static_cast<int32_t>(plan.flipped.size());
+    record.flipped_pairs = plan.flipped_pairs;
+    record.n = columns_of(j);
+    return record;
   }
 
-  void fill_block(int j, const BlockPlan& plan, const BlockLayout& layout) {
-    AlignedBuffer& storage = packed_.storage;
-    int32_t* step_offset = storage.as<int32_t>(layout.step_offset);
-    int32_t* flipped_offset = storage.as<int32_t>(layout.flipped_offset);
+  void fill_block(int j, const BlockPlan& plan, const GemmS8BlockRecord& record) {
+    int32_t* step_offset = storage_.as<int32_t>(record.step_offset);
+    int32_t* flipped_offset = storage_.as<int32_t>(record.flipped_offset);
     for (const Step& step : plan.s8) *step_offset++ = step.offset;
     for (const Step& step : plan.flipped) *flipped_offset++ = step.offset;
     for (int p = 0; p < kernel_.nr; ++p) {
       const int32_t c = kernel_.column(p);
       if (c >= columns_of(j)) continue;  // storage is zeroed
       const int32_t channel = j * kernel_.nr + c;
-      fill_s8(column(channel), plan, storage.as<int8_t>(layout.weights) + p * 4);
+      fill_s8(column(channel), plan, storage_.as<int8_t>(record.weights) + p * 4);
       const uint32_t flipped =
-          fill_flipped(column(channel), plan, storage.as<uint8_t>(layout.flipped_weights) + p * 4);
-      storage.as<int32_t>(layout.bias)[p] = corrected_bias(channel, flipped);
-      storage.as<float>(layout.scale)[p] = weights_.multiplier[channel];
+          fill_flipped(column(channel), plan, storage_.as<uint8_t>(record.flipped_weights) + p * 4);
+      storage_.as<int32_t>(record.bias)[p] = corrected_bias(channel, flipped);
+      storage_.as<float>(record.scale)[p] = weights_.multiplier[channel];
     }
-    packed_.blocks.push_back(
-        {storage.as<int8_t>(layout.weights), storage.as<int32_t>(layout.step_offset),
-         storage.as<uint8_t>(layout.flipped_weights), storage.as<int32_t>(layout.flipped_offset),
-         storage.as<int32_t>(layout.bias), storage.as<float>(layout.scale),
-         static_cast<int32_t>(plan.s8.size()), static_cast<int32_t>(plan.flipped.size()),
-         plan.flipped_pairs, columns_of(j)});
-    packed_.steps += static_cast<int64_t>(plan.s8.size() + plan.flipped.size());
-    packed_.flipped_steps += static_cast<int64_t>(plan.flipped.size());
   }
 
   // What a step of kMaddubs carries in its round.
@@ -276,12 +270,12 @@ class Packer {
   int32_t block_count_;
   std::vector<Step> steps_;
   size_t size_ = 0;
-  PackedGemmS8 packed_;
+  AlignedBuffer storage_;
 };
 
 }  // namespace
 
-PackedGemmS8 pack_gemm_s8(const GemmS8Kernel& kernel, const GemmS8Weights& weights) {
+AlignedBuffer pack_gemm_s8_bytes(const GemmS8Kernel& kernel, const GemmS8Weights& weights) {
   return Packer(kernel, weights).pack();
 }
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "base/aligned_buffer.h"
+#include "base/bytes.h"
 #include "kernels/gemm_s8/gemm_s8.h"
 
 namespace octavo {
@@ -20,11 +20,24 @@ struct GemmS8Weights {
   const int32_t* segment_offset;  // [segment_count] byte offsets from the row pointer
 };
 
+// Packed weights begin with one record per block: a GemmS8Block with offsets for pointers, so that
+// they can be kept in a file and used where it is mapped.
+struct GemmS8BlockRecord {
+  uint64_t weights, step_offset, flipped_weights, flipped_offset, bias, scale;
+  int32_t step_count, flipped_count, flipped_pairs, n;
+};
+static_assert(sizeof(GemmS8BlockRecord) == AlignedBuffer::kAlignment);
+
+AlignedBuffer pack_gemm_s8_bytes(const GemmS8Kernel& kernel, const GemmS8Weights& weights);
+
+// The blocks in bytes that were packed for this kernel and layer; false when they cannot have been:
+// whatever the bytes are, the blocks of a view lead to no access outside of them or of A's rows.
+bool view_gemm_s8(const GemmS8Kernel& kernel, const GemmS8Weights& weights, ByteSpan bytes,
+                  std::vector<GemmS8Block>* blocks);
+
 struct PackedGemmS8 {
-  AlignedBuffer storage;
-  std::vector<GemmS8Block> blocks;  // point into storage, which moving keeps in place
-  int64_t steps = 0;                // dword steps of all blocks
-  int64_t flipped_steps = 0;        // those that A enters as the signed operand (kMaddubs)
+  FixedBytes bytes;
+  std::vector<GemmS8Block> blocks;  // point into bytes, which moving keeps in place
 };
 
 PackedGemmS8 pack_gemm_s8(const GemmS8Kernel& kernel, const GemmS8Weights& weights);

@@ -142,6 +142,23 @@ int32_t scaled_bias(const WinogradS8Weights& w, int64_t c) {
   return static_cast<int32_t>(kScale * bias);
 }
 
+struct Layout {
+  Layout(const WinogradS8Kernel& kernel, const WinogradS8Weights& w)
+      : blocks(winograd_s8_blocks(kernel, w.n)), steps((w.channels + 3) / 4 * 2) {
+    block_elements = checked_mul(int64_t{steps} * kernel.nr * 2, kWinogradPoints);
+    const int64_t columns = int64_t{blocks} * kernel.nr;
+    const int64_t weight_bytes = checked_mul(checked_mul(block_elements, blocks), 2);
+    bias = static_cast<size_t>(checked_round_up(weight_bytes, 64));
+    const int64_t bias_end = checked_add(static_cast<int64_t>(bias), columns * 4);
+    scale = static_cast<size_t>(checked_round_up(bias_end, 64));
+    bytes = static_cast<size_t>(checked_add(static_cast<int64_t>(scale), columns * 4));
+  }
+
+  int32_t blocks, steps;
+  int64_t block_elements;
+  size_t bias, scale, bytes;  // weights come first
+};
+
 }  // namespace
 
 bool winograd_s8_exact(const WinogradS8Weights& weights) {
@@ -151,23 +168,14 @@ bool winograd_s8_exact(const WinogradS8Weights& weights) {
   return u_fits_s16(weights);
 }
 
-PackedWinogradS8 pack_winograd_s8(const WinogradS8Kernel& kernel, const WinogradS8Weights& w) {
-  PackedWinogradS8 result;
-  result.blocks = (w.n + kernel.nr - 1) / kernel.nr;
-  result.packed.steps = (w.channels + 3) / 4 * 2;
-  const int64_t block_elements =
-      checked_mul(int64_t{result.packed.steps} * kernel.nr * 2, kWinogradPoints);
-  const int64_t columns = int64_t{result.blocks} * kernel.nr;
-  const int64_t bias_at =
-      checked_round_up(checked_mul(checked_mul(block_elements, result.blocks), 2), 64);
-  const int64_t scale_at = checked_round_up(checked_add(bias_at, columns * 4), 64);
-  result.storage = AlignedBuffer(static_cast<size_t>(checked_add(scale_at, columns * 4)));
-  int16_t* u = result.storage.as<int16_t>();
-  int32_t* bias = result.storage.as<int32_t>(static_cast<size_t>(bias_at));
-  float* scale = result.storage.as<float>(static_cast<size_t>(scale_at));
+AlignedBuffer pack_winograd_s8_bytes(const WinogradS8Kernel& kernel, const WinogradS8Weights& w) {
+  const Layout layout(kernel, w);
+  AlignedBuffer storage(layout.bytes);
+  int32_t* bias = storage.as<int32_t>(layout.bias);
+  float* scale = storage.as<float>(layout.scale);
   Packer packer(kernel, w);
-  for (int32_t j = 0; j < result.blocks; ++j) {
-    packer.block(j, result.packed.steps, u + j * block_elements);
+  for (int32_t j = 0; j < layout.blocks; ++j) {
+    packer.block(j, layout.steps, storage.as<int16_t>() + j * layout.block_elements);
     for (int p = 0; p < kernel.nr; ++p) {
       const int64_t at = int64_t{j} * kernel.nr;
       const int64_t c = at + kernel.column(p);
@@ -177,9 +185,24 @@ PackedWinogradS8 pack_winograd_s8(const WinogradS8Kernel& kernel, const Winograd
       scale[at + p] = w.multiplier[c] / 64.0f;
     }
   }
-  result.packed.weights = u;
-  result.packed.bias = bias;
-  result.packed.scale = scale;
+  return storage;
+}
+
+bool view_winograd_s8(const WinogradS8Kernel& kernel, const WinogradS8Weights& weights,
+                      ByteSpan bytes, WinogradS8Packed* packed) {
+  const Layout layout(kernel, weights);
+  if (bytes.size != layout.bytes) return false;
+  packed->weights = reinterpret_cast<const int16_t*>(bytes.data);
+  packed->bias = reinterpret_cast<const int32_t*>(bytes.data + layout.bias);
+  packed->scale = reinterpret_cast<const float*>(bytes.data + layout.scale);
+  packed->steps = layout.steps;
+  return true;
+}
+
+PackedWinogradS8 pack_winograd_s8(const WinogradS8Kernel& kernel,
+                                  const WinogradS8Weights& weights) {
+  PackedWinogradS8 result{FixedBytes(pack_winograd_s8_bytes(kernel, weights)), {}};
+  view_winograd_s8(kernel, weights, result.bytes.span(), &result.packed);
   return result;
 }
 

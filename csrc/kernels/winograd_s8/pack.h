@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "base/aligned_buffer.h"
+#include "base/bytes.h"
 #include "kernels/winograd_s8/winograd_s8.h"
 
 namespace octavo {
@@ -21,13 +21,23 @@ struct WinogradS8Weights {
 // do), and every accumulator, bias included, must stay within +-(2^25 - 1).
 bool winograd_s8_exact(const WinogradS8Weights& weights);
 
+// For weights that are exact. Position-independent.
+AlignedBuffer pack_winograd_s8_bytes(const WinogradS8Kernel& kernel,
+                                     const WinogradS8Weights& weights);
+
+// What lies in bytes that were packed for this kernel and layer; false when they cannot have been.
+bool view_winograd_s8(const WinogradS8Kernel& kernel, const WinogradS8Weights& weights,
+                      ByteSpan bytes, WinogradS8Packed* packed);
+
 struct PackedWinogradS8 {
-  AlignedBuffer storage;
-  WinogradS8Packed packed;  // points into storage, which moving keeps in place
-  int32_t blocks;
+  FixedBytes bytes;
+  WinogradS8Packed packed;  // points into bytes, which moving keeps in place
 };
 
-// For weights that are exact.
 PackedWinogradS8 pack_winograd_s8(const WinogradS8Kernel& kernel, const WinogradS8Weights& weights);
+
+inline int32_t winograd_s8_blocks(const WinogradS8Kernel& kernel, int32_t n) {
+  return (n + kernel.nr - 1) / kernel.nr;
+}
 
 }  // namespace octavo
