@@ -33,10 +33,7 @@ FLOAT = [
 REFUSED = {
     "float/magika_standard_v3_3.onnx": "input 'bytes' is s32",
     "float/silero_vad_op18_ifless.onnx": "input 'sr' is s64",
-    "float/yolox_nano.onnx": "Resize_201",
     "onnxruntime_tests/dynamic_quantize_matmul_int8_bias.onnx": "DynamicQuantizeLinear",
-    "onnxruntime_tests/nhwc_resize_sizes_opset18.quant.onnx": "Resize_12",
-    "onnxruntime_tests/qdq_minimal_model.onnx": "Resize_44",
 }
 
 
