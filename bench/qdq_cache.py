@@ -18,7 +18,7 @@ from octavo.benchmark.static_shapes import fix_shapes
 CALIBRATION_BATCHES = 8
 # Seeds from here on, so that no measured input was calibrated on.
 CALIBRATION_SEED = 1000
-_ZOO_SOURCES = ("zoo.py", "zoo_blocks.py", "inputs.py", "qdq_cache.py")
+_ZOO_SOURCES = ("zoo.py", "zoo_blocks.py", "zoo_transformer.py", "inputs.py", "qdq_cache.py")
 
 
 def default_cache() -> Path:

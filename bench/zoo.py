@@ -22,6 +22,7 @@ import onnx
 from bench.inputs import natural_input
 from bench.onnx_info import count_macs
 from bench.zoo_blocks import LOGITS_NORM, RESIDUAL_NORM, NetBuilder, Tensor
+from bench.zoo_transformer import Encoder, EncoderBuilder
 
 _INPUT_SHAPES: dict[str, tuple[int, ...]] = {
     "mobilenet_v1": (3, 224, 224),
@@ -33,12 +34,17 @@ _INPUT_SHAPES: dict[str, tuple[int, ...]] = {
     "resnet8": (3, 32, 32),
     "vww_mobilenet_v1_025_96": (3, 96, 96),
     "ad_autoencoder": (640,),
+    "minilm_l6_128": (128, 384),
 }
 
 
-def _start(name: str) -> NetBuilder:
+def _seed(name: str) -> int:
     # The seed follows the name, so that adding a network changes no other network.
-    return NetBuilder(name, _INPUT_SHAPES[name], seed=int.from_bytes(name.encode(), "little"))
+    return int.from_bytes(name.encode(), "little")
+
+
+def _start(name: str) -> NetBuilder:
+    return NetBuilder(name, _INPUT_SHAPES[name], seed=_seed(name))
 
 
 def _mobilenet_v1(
@@ -174,6 +180,14 @@ def ad_autoencoder() -> onnx.ModelProto:
     return net.finish(net.gemm(x, 640))
 
 
+def minilm_l6_128() -> onnx.ModelProto:
+    """The encoder of MiniLM-L6 (6 layers, 12 heads of 32) on 128 embedded tokens; 1.43 G MAC."""
+    name = "minilm_l6_128"
+    positions, width = _INPUT_SHAPES[name]
+    sizes = Encoder(layers=6, width=width, heads=12, hidden=4 * width, positions=positions)
+    return EncoderBuilder(name, sizes, seed=_seed(name)).build()
+
+
 ZOO: dict[str, Callable[[], onnx.ModelProto]] = {
     "mobilenet_v1": mobilenet_v1,
     "mobilenet_v2": mobilenet_v2,
@@ -184,6 +198,7 @@ ZOO: dict[str, Callable[[], onnx.ModelProto]] = {
     "resnet8": resnet8,
     "vww_mobilenet_v1_025_96": vww_mobilenet_v1_025_96,
     "ad_autoencoder": ad_autoencoder,
+    "minilm_l6_128": minilm_l6_128,
 }
 
 

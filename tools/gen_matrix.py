@@ -41,6 +41,7 @@ FAMILIES = {
     "resize_s8": ("resize_s8",),
     "lut_s8": ("lut_s8",),
     "softmax_s8": ("softmax_s8",),
+    "layer_norm_s8": ("layer_norm_s8",),
     "quantize": ("convert",),
     "dequantize": ("convert",),
 }

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "base/parallel.h"
+#include "ops/erf_f64.h"
 #include "ops/exp_f64.h"
 #include "ops/gemm_f32.h"
 #include "ops/op.h"
@@ -45,6 +46,17 @@ float hard_swish(float x, const Parameters&) {
 }
 float exp(float x, const Parameters&) { return static_cast<float>(exp_f64(x)); }
 float sqrt(float x, const Parameters&) { return std::sqrt(x); }
+float erf(float x, const Parameters&) { return static_cast<float>(erf_f64(x)); }
+float gelu(float x, const Parameters&) {
+  const double wide = x;
+  return static_cast<float>(0.5 * wide * (1.0 + erf_f64(wide * 0.70710678118654752)));
+}
+// 0.5 (1 + tanh(u)) = 1 / (1 + e^(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3)
+float gelu_tanh(float x, const Parameters&) {
+  const double wide = x;
+  const double u = 0.79788456080286536 * (wide + 0.044715 * wide * wide * wide);
+  return static_cast<float>(wide / (1.0 + exp_f64(-2.0 * u)));
+}
 
 struct Run {
   const float* in;
@@ -70,10 +82,11 @@ struct Function {  // in the order of the op numbers in docs/format.md
   int cost;  // bytes moved that take as long as one element
 };
 
-constexpr Function kFunctions[] = {{run_unary<clip>, 2, 8},          {run_unary<leaky_relu>, 1, 8},
-                                   {run_unary<sigmoid>, 0, 500},     {run_unary<tanh>, 0, 500},
-                                   {run_unary<hard_sigmoid>, 2, 16}, {run_unary<hard_swish>, 0, 32},
-                                   {run_unary<exp>, 0, 400},         {run_unary<sqrt>, 0, 80}};
+constexpr Function kFunctions[] = {
+    {run_unary<clip>, 2, 8},   {run_unary<leaky_relu>, 1, 8},    {run_unary<sigmoid>, 0, 500},
+    {run_unary<tanh>, 0, 500}, {run_unary<hard_sigmoid>, 2, 16}, {run_unary<hard_swish>, 0, 32},
+    {run_unary<exp>, 0, 400},  {run_unary<sqrt>, 0, 80},         {run_unary<erf>, 0, 500},
+    {run_unary<gelu>, 0, 600}, {run_unary<gelu_tanh>, 0, 500}};
 
 class UnaryF32 final : public Op {
  public:
@@ -117,7 +130,7 @@ class UnaryF32 final : public Op {
 
 std::unique_ptr<Op> prepare_unary_f32(const StepView& step, const PrepareContext& context) {
   if (step.ints.count != 1) step.fail(ErrorCode::kFormat, "%d ints, expected 1", step.ints.count);
-  const Function& function = kFunctions[step.int_in(0, 0, 7, "op")];
+  const Function& function = kFunctions[step.int_in(0, 0, 10, "op")];
   step.expect({1, 1, 1, function.floats, 0});
   const Tensor& x = step.input(0);
   const Tensor& y = step.output(0);

@@ -46,6 +46,8 @@ __all__: list[str] = [
     "gemm_s8_select",
     "isa_allows",
     "isa_list",
+    "layer_norm_s8_rows",
+    "layer_norm_s8_run",
     "lut_s8_rows",
     "lut_s8_run",
     "matmul_s8_rows",
@@ -605,6 +607,31 @@ def isa_allows(cap: str, row: str) -> bool:
 def isa_list() -> list[typing.Any]:
     """
     Every ISA row: name, built, supported.
+    """
+
+def layer_norm_s8_rows() -> list[typing.Any]:
+    """
+    Every kernel: (name, isa, op, supported).
+    """
+
+def layer_norm_s8_run(
+    name: str,
+    in_: numpy.typing.NDArray[typing.Any] | _Buffer,
+    out: numpy.typing.NDArray[typing.Any] | _Buffer,
+    n: int,
+    gain: numpy.typing.NDArray[typing.Any] | _Buffer,
+    shift: numpy.typing.NDArray[typing.Any] | _Buffer,
+    *,
+    epsilon: float,
+    in_zero_point: int,
+    zero_point: int,
+    qmin: int = 0,
+    qmax: int = 255,
+    in_offset: int = 0,
+    out_offset: int = 0,
+) -> None:
+    """
+    Runs one kernel by name on a row of n bytes; gain and shift hold n float32 values.
     """
 
 def lut_s8_rows() -> list[typing.Any]:

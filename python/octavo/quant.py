@@ -119,3 +119,36 @@ def softmax(
     y = (e.astype(np.float32) / total) / np.float32(out_scale)
     low, high = np.float32(qmin - zero_point), np.float32(qmax - zero_point)
     return np.asarray(np.clip(np.rint(y), low, high).astype(np.int64) + zero_point)
+
+
+def layer_norm_constants(
+    epsilon: float, in_scale: float, out_scale: float, scale: Array, bias: Array
+) -> tuple[float, F32, F32]:
+    """(epsilon / s_x^2, scale / s_y, bias / s_y): what `layer_norm` takes, in float32 each.
+
+    The first is computed in float64 and rounded once, and never below the smallest normal number.
+    """
+    wide = float(np.float32(in_scale))
+    factor = np.float32(max(epsilon / (wide * wide), float(np.finfo(np.float32).tiny)))
+    gain = np.asarray(scale, np.float32) / np.float32(out_scale)
+    return float(factor), gain, np.asarray(bias, np.float32) / np.float32(out_scale)
+
+
+def layer_norm(
+    centred: Array, epsilon: float, gain: F32, shift: F32, zero_point: int, qmin: int, qmax: int
+) -> Array:
+    """Rows of q - z over the last axis (n elements) to 8 bits; `epsilon` in steps of x squared.
+
+    S = sum of a row, Q = sum of its squares, V = n Q - S^2: exact integers.
+    r = float32(1 / sqrt(float64(V) + float64(epsilon) * n^2)), y = clamp(rne(((n q - S) r) g + b)).
+    """
+    wide = np.asarray(centred, np.int64)
+    n = wide.shape[-1]
+    total = wide.sum(axis=-1, keepdims=True)
+    spread = n * np.square(wide).sum(axis=-1, keepdims=True) - total * total
+    floor = np.float64(np.float32(epsilon)) * np.float64(n * n)
+    r = (1.0 / np.sqrt(spread.astype(np.float64) + floor)).astype(np.float32)
+    with np.errstate(over="ignore"):
+        y = (n * wide - total).astype(np.float32) * r * gain + shift
+    low, high = np.float32(qmin - zero_point), np.float32(qmax - zero_point)
+    return np.asarray(np.clip(np.rint(y), low, high).astype(np.int64) + zero_point)

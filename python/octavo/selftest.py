@@ -62,6 +62,7 @@ def _kernels() -> Iterator[_Kernel]:
         _core.eltwise_s8_rows,
         _core.lut_s8_rows,
         _core.softmax_s8_rows,
+        _core.layer_norm_s8_rows,
         _core.matmul_s8_rows,
         _core.convert_rows,
     ):

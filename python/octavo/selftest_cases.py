@@ -163,6 +163,27 @@ def _softmax(rng: Rng) -> Iterator[Case]:
         yield Case(partial(_run_softmax, x=x, table=table, zero_point=zero_point), guarded(want))
 
 
+def _run_layer_norm(
+    kernel: str, x: Array, gain: Array, shift: Array, zeros: tuple[int, ...]
+) -> Array:
+    y = canary(x.size + 1)
+    za, zero_point = zeros
+    _core.layer_norm_s8_run(
+        kernel, x, y, x.size, gain, shift, epsilon=0.01, in_zero_point=za, zero_point=zero_point
+    )
+    return y
+
+
+def _layer_norm(rng: Rng) -> Iterator[Case]:
+    for n in (1, 31, 97, 384, 1001):
+        x, zeros = random_bytes(rng, n), tuple(int(z) for z in rng.integers(0, 256, 2))
+        gain, shift = (rng.normal(0, 40, n).astype(np.float32) for _ in range(2))
+        centred = x.astype(np.int64) - zeros[0]
+        want = quant.layer_norm(centred, 0.01, gain, shift, zeros[1], 0, 255).astype(np.uint8)
+        run = partial(_run_layer_norm, x=x, gain=gain, shift=shift, zeros=zeros)
+        yield Case(run, guarded(want))
+
+
 def _reals(rng: Rng, n: int, scale: float) -> Array:
     """Ordinary values, exact ties, and what no 8-bit number holds, NaN and infinities included."""
     x = (rng.normal(0, 60, n) * scale).astype(np.float32)
@@ -238,6 +259,7 @@ CASES: dict[str, Callable[[Rng], Iterator[Case]]] = {
     "mul": partial(_eltwise, op="mul"),
     "lut": _lut,
     "softmax": _softmax,
+    "layer_norm": _layer_norm,
     "quantize": _quantize,
     "quantize_chw": _quantize_chw,
     "dequantize": _dequantize,

@@ -19,6 +19,7 @@ PUBLISHED_MMACS = {
     "resnet8": 12.5,
     "vww_mobilenet_v1_025_96": 7.5,
     "ad_autoencoder": 0.26,
+    "minilm_l6_128": 1430,
 }
 SMALL = ["kws_ds_cnn", "resnet8", "vww_mobilenet_v1_025_96", "ad_autoencoder", "squeezenet1_1"]
 

@@ -15,9 +15,22 @@ from onnxruntime import InferenceSession  # noqa: E402
 
 pytestmark = pytest.mark.witness
 
-_DIRECT = ("Add", "Mul", "Sub", "Div", "MatMul", "Sigmoid", "Tanh", "HardSwish", "Exp", "Sqrt")
+_DIRECT = (
+    "Erf",
+    "Add",
+    "Mul",
+    "Sub",
+    "Div",
+    "MatMul",
+    "Sigmoid",
+    "Tanh",
+    "HardSwish",
+    "Exp",
+    "Sqrt",
+)
 _SPATIAL = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool")
 _PASSED_ON = {
+    "Gelu": ("approximate",),
     "LeakyRelu": ("alpha",),
     "HardSigmoid": ("alpha", "beta"),
     "Concat": ("axis",),
@@ -54,7 +67,7 @@ def _evaluate(op, operands, attributes):
     node = helper.make_node(op, names, ["y"], **attributes)
     output = helper.make_empty_tensor_value_info("y")
     graph = helper.make_graph([node], "one_node", inputs, [output])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
     return ReferenceEvaluator(model).run(None, feeds)[0]
 
 
@@ -118,6 +131,11 @@ def _witness(case, operands):
         x, w, bias = operands
         y = _evaluate("MatMul", [x, w.T], {})
         return y if bias is None else _evaluate("Add", [y, bias], {})
+    if op == "LayerNorm":
+        return _evaluate("LayerNormalization", operands, {"epsilon": attrs["epsilon"]})
+    if op == "ReduceMean":
+        axes = np.array(attrs["axes"], np.int64)
+        return _evaluate("ReduceMean", [operands[0], axes], {"keepdims": int(attrs["keepdims"])})
     if op == "Pad":
         pads = np.array([*attrs["begin"], *attrs["end"]], np.int64)
         return _evaluate("Pad", [operands[0], pads, np.float32(attrs["value"]).reshape(())], {})

@@ -5,6 +5,8 @@ Plan tensors are views of bytes, as in C++; an op whose steps carry a wrong numb
 whether or not the C++ core is built.
 """
 
+import math
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,18 @@ def _binary_s8(step, a, b, y):
         y[...] = quant.requantize(a * b, step.floats[0], z, qmin, qmax)
 
 
+def _layer_norm_s8(step, x, y):
+    qmin, qmax, _ = step.ints
+    d = x.astype(np.int64) - step.inputs[0].zero_point
+    y[...] = quant.layer_norm(d, *step.floats, *step.consts, step.outputs[0].zero_point, qmin, qmax)
+
+
+def _layer_norm_f32(step, x, y):
+    d = x - x.mean(axis=-1, keepdims=True, dtype=np.float64)
+    scale, bias = step.consts
+    y[...] = d / np.sqrt(np.square(d).mean(axis=-1, keepdims=True) + step.floats[0]) * scale + bias
+
+
 def _matmul_s8(step, a, b, y):
     left, right = (
         data.astype(np.float64) - ref.zero_point
@@ -75,6 +89,9 @@ def _unary_f32(step, x, y):
         lambda v: v * np.clip(v + 3, 0, 6) / 6,
         np.exp,
         np.sqrt,
+        np.vectorize(math.erf),
+        lambda v: v / 2 * (1 + np.vectorize(math.erf)(v / math.sqrt(2))),
+        lambda v: v / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))),
     )
     y[...] = functions[step.ints[0]](x)
 
@@ -133,6 +150,9 @@ KINDS = {
     "add_s8": _binary_s8,
     "mul_s8": _binary_s8,
     "matmul_s8": _matmul_s8,
+    "layer_norm_s8": _layer_norm_s8,
+    "layer_norm_f32": _layer_norm_f32,
+    "mean_f32": lambda s, x, y: np.mean(x, axis=-1, keepdims=True, out=y),
     "binary_f32": _binary_f32,
     "unary_f32": _unary_f32,
     "lut_s8": lambda s, x, y: np.take(s.consts[0], x, out=y),

@@ -11,6 +11,7 @@ import numpy as np
 
 from octavo.errors import UnsupportedError
 from octavo.exporters.emitter import NCHW, Emitter, Order, identity
+from octavo.exporters.onnx_norm import layer_norm, reduce_mean
 from octavo.files import write_atomic
 from octavo.ir import Graph, Node
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["export_onnx"]
 
 Handler = Callable[[Emitter, Node], None]
-_SAME_NAME = {"Sigmoid", "Tanh", "HardSwish", "Exp", "Sqrt", "LeakyRelu", "HardSigmoid"}
+_SAME_NAME = {
+    "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Sigmoid", "Sqrt", "Tanh",
+}  # fmt: skip
 _UNARY_ATTRS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta")}
 
 
@@ -103,7 +106,10 @@ def _resize(e: Emitter, node: Node) -> None:
 
 def _unary(e: Emitter, node: Node) -> None:
     order = e.order(node.inputs[0])
-    attrs = {key: float(node.attrs[key]) for key in _UNARY_ATTRS.get(node.op, ())}
+    attrs: dict[str, Any] = {k: float(node.attrs[k]) for k in _UNARY_ATTRS.get(node.op, ())}
+    if node.op == "Gelu":
+        e.opset = max(e.opset, 20)  # the first with this operator
+        attrs = {"approximate": node.attrs.get("approximate", "none")}
     inputs = [e.dequantized(node.inputs[0], order)]
     result = e.main(node.op, inputs, e.fresh(node.outputs[0]), attrs)
     e.finish(node.outputs[0], order, result)
@@ -264,12 +270,14 @@ _HANDLERS: dict[str, Handler] = {
     "Div": _binary,
     "Flatten": _plain_shape,
     "GlobalAveragePool": _pool,
+    "LayerNorm": layer_norm,
     "Linear": _linear,
     "MatMul": _matmul,
     "MaxPool": _pool,
     "Mul": _binary,
     "Pad": _pad,
     "QuantCast": _quant_cast,
+    "ReduceMean": reduce_mean,
     "QuantizeLinear": _quantize,
     "Requantize": _requantize,
     "Reshape": _plain_shape,

@@ -197,7 +197,8 @@ def global_average_pool(b: Builder, node: Node) -> None:
 
 @handles("ReduceMean")
 def reduce_mean(b: Builder, node: Node) -> None:
-    """A mean over any axes is a GlobalAveragePool of a permuted, reshaped input.
+    """A mean over any axes is a GlobalAveragePool of a permuted, reshaped input; one that keeps the
+    last axis stays, for it may be part of a layer normalization (see `passes.expand_mean`).
 
     The kept axes stay in order; the first of them (the batch, as a rule) comes first.
     """
@@ -209,6 +210,10 @@ def reduce_mean(b: Builder, node: Node) -> None:
         return
     axes = sorted({normal_axis(node, axis, rank) for axis in (found or range(rank))})
     kept = [axis for axis in range(rank) if axis not in axes]
+    if axes == [rank - 1] and rank > 1 and attr(node, "keepdims", 1, int):
+        attrs = {"axes": (rank - 1,), "keepdims": True}
+        b.emit("ReduceMean", node.name, [x.name], node.outputs[0], attrs)
+        return
     if not kept:
         raise unsupported(node, "the mean over all axes; keep the batch axis")
     perm = (kept[0], *axes, *kept[1:])

@@ -22,6 +22,7 @@ def binary(b: Builder, node: Node) -> None:
 
 #: op -> its float attributes with ONNX's defaults.
 _UNARY: dict[str, dict[str, float]] = {
+    "Erf": {},
     "Exp": {},
     "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
     "HardSwish": {},

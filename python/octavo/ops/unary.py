@@ -31,6 +31,10 @@ class Unary(Op):
     def function(self, node: Node) -> tables.Function:
         """f on float64 arrays, attributes bound."""
 
+    def step_code(self, node: Node) -> int:
+        """`code`, where it depends on the attributes."""
+        return self.code
+
     def parameters(self, node: Node) -> tuple[float, ...]:
         """The floats of the `unary_f32` step."""
         return ()
@@ -77,7 +81,7 @@ class Unary(Op):
             "unary_f32",
             [ctx.tensor(x)],
             [ctx.out(y)],
-            ints=[self.code],
+            ints=[self.step_code(node)],
             floats=self.parameters(node),
         )
 

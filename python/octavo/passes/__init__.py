@@ -6,10 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from octavo.ir import Graph, verify
+from octavo.passes.expand_mean import expand_mean
 from octavo.passes.fold_batch_norm import fold_batch_norm
 from octavo.passes.fold_constants import fold_constants, fold_dequantized
+from octavo.passes.fold_scale import fold_scale
 from octavo.passes.fuse_bias import fuse_bias
 from octavo.passes.fuse_clamp import fuse_clamp
+from octavo.passes.fuse_gelu import fuse_gelu
+from octavo.passes.fuse_layer_norm import fuse_layer_norm
 from octavo.passes.layout import layout
 from octavo.passes.move_qdq import (
     cancel_qdq,
@@ -40,16 +44,23 @@ Pass = Callable[[Graph], Graph]
 MODEL_PIPELINE: tuple[Pass, ...] = (
     remove_identity,
     fold_constants,
+    fuse_gelu,
+    fuse_layer_norm,
+    expand_mean,
     layout,
     remove_identity,
     fold_batch_norm,
     fuse_bias,
+    fold_scale,
     fuse_clamp,
 )
 #: What any model gets, quantized or not: NHWC, folded constants and batch norms, fused activations.
 FLOAT_PIPELINE: tuple[Pass, ...] = (
     remove_identity,
     fold_constants,
+    fuse_gelu,
+    fuse_layer_norm,
+    expand_mean,
     layout,
     transpose_to_reshape,
     permute_linear,
@@ -57,6 +68,7 @@ FLOAT_PIPELINE: tuple[Pass, ...] = (
     remove_identity,
     fold_batch_norm,
     fuse_bias,
+    fold_scale,
     fuse_clamp,
 )
 #: Everything: after it, nodes on 8-bit values are integer ops and `Graph.notes` explains the rest.

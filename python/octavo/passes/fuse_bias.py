@@ -6,14 +6,13 @@ before: Add(Linear(x, w), b [N]);  after: Linear(x, w, b)
 
 from __future__ import annotations
 
-import math
-
 from octavo.ir import Graph, Node, constant
 from octavo.passes.editor import Editor
 
 
 def fuse_bias(graph: Graph) -> Graph:
-    """Float constants only, one number per output channel; exporters write MatMul + Add so."""
+    """One constant number per output channel, in float32 or as an s32 bias behind DequantizeLinear;
+    exporters write MatMul + Add so."""
     e = Editor(graph)
     for name in list(e.nodes):
         node = e.nodes.get(name)
@@ -30,16 +29,27 @@ def _fuse(e: Editor, node: Node, product: str, bias: str) -> bool:
         return False
     if len([name for name in before.inputs if name]) != 2 or before.attrs.get("clamp") is not None:
         return False
-    value, y = e.values[bias], e.values[node.outputs[0]]
+    y = e.values[node.outputs[0]]
     channels = e.values[product].shape[-1]
-    fits = value.shape[-1:] == (channels,) and math.prod(value.shape) == channels
-    if value.data is None or value.dtype != "f32" or not fits or y.shape != e.values[product].shape:
+    vector = _vector(e, bias, channels, f"{before.name}/bias")
+    if vector is None or y.shape != e.values[product].shape:
         return False
-    vector = e.add_value(constant(f"{before.name}/bias", value.data.reshape(-1)))
     clamp = node.attrs.get("clamp")
     e.drop(node)
     e.drop(before)
     attrs = {**before.attrs, **({} if clamp is None else {"clamp": clamp})}
-    inputs = (*before.inputs[:2], vector.name)
+    inputs = (*before.inputs[:2], vector)
     e.insert(Node(before.name, before.op, inputs, node.outputs, attrs))
     return True
+
+
+def _vector(e: Editor, name: str, channels: int, title: str) -> str | None:
+    """The constant as a vector, one number per channel; None where it is something else."""
+    stored = e.stored_constant(name)
+    if stored is None or stored.data is None:
+        return None
+    if stored.name != name:  # of QDQ models only what is a bias already
+        return name if stored.dtype == "s32" and stored.shape == (channels,) else None
+    if stored.dtype != "f32" or stored.shape[-1:] != (channels,) or stored.size != channels:
+        return None
+    return e.add_value(constant(title, stored.data.reshape(-1))).name

@@ -26,6 +26,8 @@ ELEMENTWISE = frozenset(
         "Clip",
         "DequantizeLinear",
         "Exp",
+        "Erf",
+        "Gelu",
         "HardSigmoid",
         "HardSwish",
         "LeakyRelu",

@@ -11,17 +11,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from octavo import ops
-from octavo.ir import Affine, Graph, Node, Value
+from octavo.ir import Affine, Graph, Node, Value, constant
 from octavo.ops import Op
 from octavo.ops.attrs import clamp
 from octavo.passes.editor import Editor
 from octavo.passes.integer_bias import integer_bias
+from octavo.reference import real_value
 
 #: Ops that change precision or relabel bytes: no arithmetic to be recognised.
 _CONVERSIONS = frozenset(("DequantizeLinear", "QuantCast", "QuantizeLinear", "Requantize"))
 #: Ops with constant weights, whose bias is converted rather than dequantized.
 _LAYERS = frozenset(("Conv", "Linear"))
+#: Ops whose inputs behind the first are parameters in float32.
+_PARAMETRIC = frozenset(("LayerNorm",))
 
 
 class _NotIntegerError(Exception):
@@ -47,14 +52,19 @@ def qdq(graph: Graph) -> Graph:
 def _fuse(e: Editor, node: Node) -> None:
     """Replaces the node and its QuantizeLinear by the integer op."""
     op = ops.get(node)
-    if node.op not in _LAYERS:
+    if node.op in _PARAMETRIC:
+        node = _with_real_parameters(e, node)
+    elif node.op not in _LAYERS:
         # asked of 8-bit stand-ins first: no use in asking for Q and DQ where they would not help
         _check(
             op, node, [_stand_in(e, name) for name in node.inputs], _stand_in(e, node.outputs[0])
         )
     # the bias has its own rule: see below
     operands = node.inputs[:2] if node.op in _LAYERS else node.inputs
+    operands = node.inputs[:1] if node.op in _PARAMETRIC else operands
     inputs = [_stored(e, node, name) for name in operands]
+    if node.op in _PARAMETRIC:
+        inputs += [e.values[name] for name in node.inputs[1:]]
     target = _target(e, node.outputs[0])
     y = e.values[target.outputs[0]]
     _check(op, node, inputs, y)
@@ -69,6 +79,18 @@ def _fuse(e: Editor, node: Node) -> None:
     e.drop(target)
     e.drop(node)
     e.insert(Node(node.name, node.op, tuple(v.name for v in inputs), (y.name,), node.attrs))
+
+
+def _with_real_parameters(e: Editor, node: Node) -> Node:
+    """The node with parameters that stand behind DequantizeLinear as float32 constants."""
+    names = [node.inputs[0]]
+    for name in node.inputs[1:]:
+        stored = e.stored_constant(name)
+        if stored is not None and stored.name != name:
+            real = real_value(stored, np.asarray(stored.data))
+            name = e.add_value(constant(f"{name}/real", real)).name
+        names.append(name)
+    return e.change(node, inputs=tuple(names))
 
 
 def _check(op: Op, node: Node, inputs: Sequence[Value], y: Value) -> None:

@@ -15,11 +15,15 @@ _ARITHMETIC = frozenset(
         "AveragePool",
         "Clip",
         "Conv",
+        "Erf",
+        "Gelu",
         "GlobalAveragePool",
         "HardSigmoid",
         "HardSwish",
         "LeakyRelu",
+        "LayerNorm",
         "Linear",
+        "MatMul",
         "Mul",
         "Sigmoid",
         "Softmax",
@@ -75,7 +79,7 @@ def quantized_nodes(graph: Graph, exclude: Collection[str]) -> list[Node]:
 
 
 def _weights_constant(graph: Graph, node: Node) -> bool:
-    if node.op not in ("Conv", "Linear"):
+    if node.op not in ("Conv", "LayerNorm", "Linear"):
         return True
     parameters = [graph.values[name] for name in node.inputs[1:] if name]
     return all(value.data is not None and value.dtype == "f32" for value in parameters)
@@ -85,7 +89,7 @@ def quantized_values(graph: Graph, nodes: list[Node]) -> list[str]:
     """Activations that get parameters, in graph order: every data input and output of `nodes`."""
     names: dict[str, None] = {}
     for node in nodes:
-        data = node.inputs[:1] if node.op in ("Conv", "Linear") else node.inputs
+        data = node.inputs[:1] if node.op in ("Conv", "LayerNorm", "Linear") else node.inputs
         for name in (*data, *node.outputs):
             if name and graph.values[name].dtype == "f32":
                 names[name] = None
