@@ -11,6 +11,7 @@ from bench.zoo_transformer import Encoder, EncoderBuilder  # noqa: E402
 import octavo  # noqa: E402
 from octavo.importers.onnx import load_onnx  # noqa: E402
 from octavo.passes import run_model_pipeline, run_pipeline  # noqa: E402
+from octavo.plan.lowering import lower  # noqa: E402
 from octavo.reference import run_float, run_int  # noqa: E402
 
 # Neither width, heads nor positions are multiples of a tile.
@@ -65,6 +66,21 @@ def test_nothing_stays_float(quantized):
         if node.op not in edges and not graph.values[node.outputs[0]].is_8bit
     ]
     assert floats == []
+
+
+def test_heads_are_split_and_merged_without_copies(quantized):
+    graph = run_pipeline(load_onnx(quantized))
+    kinds = {step.kind for step in lower(graph).steps}
+    assert "matmul_s8" in kinds and "copy" not in kinds
+
+
+def test_keeping_every_value_changes_nothing(quantized):
+    """Views included: with `keep_all` each tensor keeps its bytes."""
+    model = octavo.load(quantized)
+    x = samples(1, 6)[0]
+    want = model.compile(threads=1).run({"input": x})["output"]
+    have = model.compile(threads=1, keep_all=True).run({"input": x})["output"]
+    np.testing.assert_array_equal(have, want)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

@@ -79,6 +79,10 @@ class Lowering(Protocol):
         """The tensor of an output to write; `direct` writes a model output in place if it can."""
         ...
 
+    def is_view(self, name: str) -> bool:
+        """May this output of a Transpose stay a view of its input? Its readers take strides."""
+        ...
+
     def alias(self, name: str, tensor: Tensor) -> None:
         """Makes output `name` another name for `tensor`: no step."""
         ...

@@ -57,6 +57,8 @@ class Transpose(Op):
         moved = [axis for axis in perm if x.shape[axis] != 1]
         if moved == sorted(moved):  # only dims of 1 change places: the bytes stand as they are
             ctx.alias(y.name, ctx.tensor(x.name).reshape(y.shape))
+        elif ctx.is_view(y.name):
+            ctx.alias(y.name, ctx.tensor(x.name).permute(perm))
         else:
             ctx.emit("copy", [ctx.tensor(x.name).permute(perm)], [ctx.out(y.name)])
 

@@ -24,6 +24,7 @@ from octavo.plan.tensor import (
     itemsize,
     new_tensor,
 )
+from octavo.plan.views import Views, choose_views
 from octavo.quant import clamp_bounds
 
 __all__ = ["Lowered", "Step", "lower"]
@@ -59,9 +60,10 @@ class Lowered:
 class _Lowerer:
     """See `ops.base.Lowering` for what each method promises."""
 
-    def __init__(self, graph: Graph, layout: Layout) -> None:
+    def __init__(self, graph: Graph, layout: Layout, views: Views) -> None:
         self._graph = graph
         self._layout = layout
+        self._views = views
         self._node: Node | None = None
         self._steps: list[Step] = []
         self._refs: dict[str, TensorRef] = {}
@@ -102,6 +104,11 @@ class _Lowerer:
             self._refs[parent_name] = parent
             view = parent.slice((0, 0, 0, channel), value.shape, (1, 1, 1, 1))
             return replace(view, name=name, halo=parent.halo, scale=quant[0], zero_point=quant[1])
+        if name in self._views.written:
+            target, perm = self._views.written[name]
+            ref = self.out(target)
+            view = ref.permute([perm.index(axis) for axis in range(len(perm))])
+            return replace(view, name=name, scale=quant[0], zero_point=quant[1])
         dtype = "u8" if value.is_8bit else value.dtype
         halo = self._layout.halos.get(name, (0, 0, 0, 0))
         return new_tensor(name, dtype, value.shape, halo=halo, quant=quant)
@@ -133,6 +140,9 @@ class _Lowerer:
         if name not in self._refs:
             self._refs[name] = self._new(name)
         return self._refs[name]
+
+    def is_view(self, name: str) -> bool:
+        return name in self._views.read
 
     def alias(self, name: str, tensor: Tensor) -> None:
         ref = cast(TensorRef, tensor)
@@ -206,4 +216,4 @@ def lower(graph: Graph) -> Lowered:
     for value in graph.values.values():
         if value.dtype not in DTYPES:
             raise UnsupportedError(f"tensor '{value.name}': dtype {value.dtype}")
-    return _Lowerer(graph, choose_layout(graph)).run()
+    return _Lowerer(graph, choose_layout(graph), choose_views(graph)).run()
