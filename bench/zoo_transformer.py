@@ -23,13 +23,18 @@ from bench.zoo_blocks import INPUT_NAME, IR_VERSION, OPSET, OUTPUT_NAME
 
 @dataclass(frozen=True)
 class Encoder:
-    """Sizes of an encoder; `positions` tokens of `width` features go in and come out."""
+    """Sizes of an encoder; `positions` tokens of `width` features go in and come out.
+
+    With a `vocabulary` the inputs are those of an exported BERT: int64 `input_ids` and
+    `attention_mask`, both [N, positions]. Without, embedded tokens as float32.
+    """
 
     layers: int
     width: int
     heads: int
     hidden: int
     positions: int
+    vocabulary: int = 0
 
 
 class EncoderBuilder:
@@ -41,6 +46,7 @@ class EncoderBuilder:
         self._rng = np.random.default_rng(seed)
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
+        self._mask = ""
 
     def _constant(self, value: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> str:
         name = f"constant_{len(self._constants)}"
@@ -80,6 +86,8 @@ class EncoderBuilder:
         v = self._heads(x, 1.0, (0, 2, 1, 3))
         root = self._constant(math.sqrt(s.width // s.heads))
         scores = self._emit("Div", [self._emit("MatMul", [q, k]), root])
+        if self._mask:
+            scores = self._emit("Add", [scores, self._mask])
         mixed = self._emit("MatMul", [self._emit("Softmax", [scores], axis=-1), v])
         merged = self._emit("Transpose", [mixed], perm=(0, 2, 1, 3))
         joined = self._constant([0, s.positions, s.width], np.int64)
@@ -90,21 +98,35 @@ class EncoderBuilder:
         gate = self._emit("Add", [self._emit("Erf", [scaled]), self._constant(1.0)])
         return self._emit("Mul", [self._emit("Mul", [x, gate]), self._constant(0.5)])
 
-    def build(self) -> onnx.ModelProto:
-        """The model: float32 [N, positions, width] to the same shape."""
+    def _embedded(self) -> str:
+        """Embeddings of tokens and positions; the mask as 0 and -10000."""
         s = self._sizes
-        x = self._norm(INPUT_NAME)
+        axes = self._constant([1, 2], np.int64)
+        mask = self._emit("Cast", [self._emit("Unsqueeze", ["attention_mask", axes])], to=1)
+        hidden = self._emit("Sub", [self._constant(1.0), mask])
+        self._mask = self._emit("Mul", [hidden, self._constant(-10000.0)])
+        table = self._constant(self._rng.normal(0.0, 1.0, (s.vocabulary, s.width)))
+        tokens = self._emit("Gather", [table, "input_ids"], axis=0)
+        place = self._constant(self._rng.normal(0.0, 0.3, (1, s.positions, s.width)))
+        return self._emit("Add", [tokens, place])
+
+    def build(self) -> onnx.ModelProto:
+        """The model, with float32 [N, positions, width] as its output."""
+        s = self._sizes
+        x = self._norm(self._embedded() if s.vocabulary else INPUT_NAME)
         for _ in range(s.layers):
             x = self._norm(self._emit("Add", [self._attention(x), x]))
             hidden = self._gelu(self._linear(x, s.width, s.hidden))
             x = self._norm(self._emit("Add", [self._linear(hidden, s.hidden, s.width), x]))
         self._nodes[-1].output[0] = OUTPUT_NAME
         shape = ["N", s.positions, s.width]
-        ends = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-            for name in (INPUT_NAME, OUTPUT_NAME)
-        ]
-        graph = helper.make_graph(self._nodes, self._name, ends[:1], ends[1:], self._constants)
+        declare = helper.make_tensor_value_info
+        inputs = [declare(INPUT_NAME, TensorProto.FLOAT, shape)]
+        if s.vocabulary:
+            names = ("input_ids", "attention_mask")
+            inputs = [declare(name, TensorProto.INT64, shape[:2]) for name in names]
+        outputs = [declare(OUTPUT_NAME, TensorProto.FLOAT, shape)]
+        graph = helper.make_graph(self._nodes, self._name, inputs, outputs, self._constants)
         opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
         model.producer_name = "octavo-bench-zoo"

@@ -131,6 +131,13 @@ def _witness(case, operands):
         x, w, bias = operands
         y = _evaluate("MatMul", [x, w.T], {})
         return y if bias is None else _evaluate("Add", [y, bias], {})
+    if op == "Gather":
+        data, indices = operands
+        count = data.shape[attrs["axis"]]  # ONNX leaves indices outside undefined
+        inside = np.clip(np.where(indices < 0, indices + count, indices), 0, count - 1)
+        return _evaluate("Gather", [data, inside], {"axis": attrs["axis"]})
+    if op == "Cast":
+        return _evaluate("Cast", operands, {"to": 1})
     if op == "LayerNorm":
         return _evaluate("LayerNormalization", operands, {"epsilon": attrs["epsilon"]})
     if op == "ReduceMean":

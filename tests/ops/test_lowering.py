@@ -51,6 +51,14 @@ def _binary_s8(step, a, b, y):
         y[...] = quant.requantize(a * b, step.floats[0], z, qmin, qmax)
 
 
+def _gather(step, indices, *rest):
+    *data, y = rest
+    table = data[0] if data else step.consts[0].reshape(y.shape[0], -1, y.shape[2])
+    count = table.shape[1]
+    wrapped = np.where(indices < 0, indices + count, indices)
+    y[...] = table[:, np.clip(wrapped, 0, count - 1)]
+
+
 def _layer_norm_s8(step, x, y):
     qmin, qmax, _ = step.ints
     d = x.astype(np.int64) - step.inputs[0].zero_point
@@ -152,6 +160,8 @@ KINDS = {
     "matmul_s8": _matmul_s8,
     "layer_norm_s8": _layer_norm_s8,
     "layer_norm_f32": _layer_norm_f32,
+    "cast": lambda s, x, y: np.copyto(y, x, casting="unsafe"),
+    "gather": _gather,
     "mean_f32": lambda s, x, y: np.mean(x, axis=-1, keepdims=True, out=y),
     "binary_f32": _binary_f32,
     "unary_f32": _unary_f32,

@@ -11,7 +11,7 @@ import numpy as np
 
 from octavo.errors import UnsupportedError
 from octavo.exporters.emitter import NCHW, Emitter, Order, identity
-from octavo.exporters.onnx_norm import layer_norm, reduce_mean
+from octavo.exporters.onnx_norm import cast, gather, layer_norm, reduce_mean
 from octavo.files import write_atomic
 from octavo.ir import Graph, Node
 
@@ -263,12 +263,14 @@ _HANDLERS: dict[str, Handler] = {
     "Add": _binary,
     "AveragePool": _pool,
     "BatchNorm": _batch_norm,
+    "Cast": cast,
     "Clip": _clip,
     "Concat": _concat,
     "Conv": _conv,
     "DequantizeLinear": _dequantize,
     "Div": _binary,
     "Flatten": _plain_shape,
+    "Gather": gather,
     "GlobalAveragePool": _pool,
     "LayerNorm": layer_norm,
     "Linear": _linear,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Normalization and means to ONNX."""
+"""Operators of transformers to ONNX: normalization, means, embeddings, masks."""
 
 from __future__ import annotations
 
@@ -30,3 +30,23 @@ def reduce_mean(e: Emitter, node: Node) -> None:
     attrs = {"keepdims": int(node.attrs.get("keepdims", True))}
     result = e.main("ReduceMean", inputs, e.fresh(output), attrs)
     e.finish(output, identity(len(values[output].shape)), result)
+
+
+def gather(e: Emitter, node: Node) -> None:
+    """On stored bytes, like every operator that only moves them."""
+    ranks = [len(e.graph.values[name].shape) for name in node.inputs]
+    inputs = [e.tensor(n, identity(r)) for n, r in zip(node.inputs, ranks, strict=True)]
+    output = node.outputs[0]
+    order = identity(len(e.graph.values[output].shape))
+    target = e.output_name(output, order)
+    e.main("Gather", inputs, target, {"axis": int(node.attrs["axis"])})
+    e.hold(output, order, target)
+
+
+def cast(e: Emitter, node: Node) -> None:
+    """To float32."""
+    order = identity(len(e.graph.values[node.inputs[0]].shape))
+    output = node.outputs[0]
+    target = e.output_name(output, order)
+    e.main("Cast", [e.tensor(node.inputs[0], order)], target, {"to": 1})
+    e.hold(output, order, target)

@@ -149,9 +149,9 @@ class Builder:
     def movable(self, node: Node, index: int) -> Value:
         """An input whose bytes may be moved around: float32 or 8 bits."""
         value = self.use(self.required(node, index))
-        if value.dtype not in ("f32", "u8", "s8"):
+        if value.dtype not in ("f32", "u8", "s8", "s32", "s64", "bool"):
             raise unsupported(node, f"input '{value.name}' is {value.dtype}; use float32 or int8")
-        if value.dtype != "f32" and value.quant is None:
+        if value.dtype in ("u8", "s8") and value.quant is None:
             value = replace(value, quant=Affine.per_tensor(1.0, 0))
             self.values[value.name] = value
         return value

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators of transformers: LayerNormalization, Gelu, Pow."""
+"""Operators of transformers: LayerNormalization, Gelu, Pow, Gather, Cast."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from octavo.errors import FormatError
 from octavo.importers.onnx_builder import (
     Builder,
     attr,
@@ -12,7 +13,8 @@ from octavo.importers.onnx_builder import (
     normal_axis,
     unsupported,
 )
-from octavo.ir import Node
+from octavo.importers.onnx_proto import numpy_type
+from octavo.ir import DTYPES, Node
 
 
 @handles("LayerNormalization")
@@ -51,3 +53,39 @@ def power(b: Builder, node: Node) -> None:
         b.emit("Sqrt", node.name, [x.name], node.outputs[0])
     else:
         raise unsupported(node, f"exponent {number}; only 2 and 0.5 work")
+
+
+@handles("Gather")
+def gather(b: Builder, node: Node) -> None:
+    """One constant index is a Slice without its axis; anything else stays Gather."""
+    data = b.movable(node, 0)
+    rank = len(data.shape)
+    axis = normal_axis(node, attr(node, "axis", 0, int), rank)
+    indices = b.constants.get(b.required(node, 1))
+    if indices is None or indices.ndim:
+        operands = [data.name, b.use(b.required(node, 1)).name]
+        b.emit("Gather", node.name, operands, node.outputs[0], {"axis": axis})
+        return
+    index = int(indices)
+    if not -data.shape[axis] <= index < data.shape[axis]:
+        raise FormatError(f"{node.label()}: index {index} of axis {axis} of {data.shape}")
+    index %= data.shape[axis]
+    starts, ends = [0] * rank, [2**63 - 1] * rank
+    starts[axis], ends[axis] = index, index + 1
+    name = b.unique(f"{node.name}/slice")
+    ranges = {"starts": tuple(starts), "ends": tuple(ends), "steps": (1,) * rank}
+    b.emit("Slice", name, [data.name], name, ranges)
+    b.emit("Squeeze", node.name, [name], node.outputs[0], {"axes": (axis,)})
+
+
+@handles("Cast")
+def cast(b: Builder, node: Node) -> None:
+    """To float32 from integers and truth values; to the same type it is nothing."""
+    x = b.use(b.required(node, 0))
+    wanted = numpy_type(attr(node, "to", 0, int), node.label()).newbyteorder("=")
+    if wanted == DTYPES[x.dtype] and x.quant is None:
+        b.alias[node.outputs[0]] = x.name
+    elif wanted == np.float32 and x.dtype in ("s32", "s64", "bool"):
+        b.emit("Cast", node.name, [x.name], node.outputs[0], dtype="f32")
+    else:
+        raise unsupported(node, f"from {x.dtype} to {wanted}; to float32 works, from integers")

@@ -30,6 +30,8 @@ _MODULES = (
     "gelu",
     "layer_norm",
     "reduce_mean",
+    "gather",
+    "cast",
     "pool",
     "resize",
     "concat",

@@ -25,8 +25,8 @@ from octavo.reference import real_value
 _CONVERSIONS = frozenset(("DequantizeLinear", "QuantCast", "QuantizeLinear", "Requantize"))
 #: Ops with constant weights, whose bias is converted rather than dequantized.
 _LAYERS = frozenset(("Conv", "Linear"))
-#: Ops whose inputs behind the first are parameters in float32.
-_PARAMETRIC = frozenset(("LayerNorm",))
+#: Ops whose inputs behind the first are float32 parameters, or indices.
+_PARAMETRIC = frozenset(("Gather", "LayerNorm"))
 
 
 class _NotIntegerError(Exception):

@@ -16,6 +16,7 @@ _ARITHMETIC = frozenset(
         "Clip",
         "Conv",
         "Erf",
+        "Gather",
         "Gelu",
         "GlobalAveragePool",
         "HardSigmoid",
@@ -35,6 +36,7 @@ _SAME_PARAMETERS = frozenset(
     {
         "Concat",
         "Flatten",
+        "Gather",
         "MaxPool",
         "Pad",
         "Reshape",
@@ -56,6 +58,7 @@ FIXED_PARAMETERS = {
 def quantized_nodes(graph: Graph, exclude: Collection[str]) -> list[Node]:
     """Float nodes that will run in integers: arithmetic ones with an 8-bit form, and byte movers
     that stand next to one of them. `exclude` are node names that stay float."""
+    exclude = {*exclude, *_mask_nodes(graph)}
     arithmetic = {
         node.name
         for node in graph.nodes
@@ -76,6 +79,27 @@ def quantized_nodes(graph: Graph, exclude: Collection[str]) -> list[Node]:
                 chosen.add(node.name)
                 changed = True
     return [node for node in graph.nodes if node.name in chosen]
+
+
+def _mask_nodes(graph: Graph) -> set[str]:
+    """What makes a mask out of integers, adds it to attention scores, and the Softmax behind.
+
+    The large negative number of a mask leaves no 8-bit steps for the scores, and calibration data
+    without padding would not even show it.
+    """
+    mask: set[str] = set()
+    masked: set[str] = set()
+    found: set[str] = set()
+    for node in graph.nodes:
+        data = [name for name in node.inputs if name and graph.values[name].data is None]
+        if node.op == "Cast" or (data and mask.issuperset(data)):
+            mask.update(node.outputs)
+        elif node.op == "Add" and mask.intersection(data):
+            masked.update(node.outputs)
+        elif node.op != "Softmax" or not masked.issuperset(data):
+            continue
+        found.add(node.name)
+    return found
 
 
 def _weights_constant(graph: Graph, node: Node) -> bool:
