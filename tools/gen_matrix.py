@@ -52,7 +52,7 @@ FLOAT_FAMILIES = {
     "matmul_f32": ("gemm_f32",),
 }
 #: Kinds that move bytes: plain C++, the same for every ISA.
-BYTES = {"copy", "fill", "flip", "load_constant"}
+BYTES = {"copy", "fill", "flip", "gather", "load_constant"}
 _ROW = re.compile(r"^OCTAVO_\w+\(k\w+, (?P<name>\w+)", re.MULTILINE)
 
 

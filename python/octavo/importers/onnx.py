@@ -26,8 +26,8 @@ from octavo.importers import (
     onnx_elementwise,  # noqa: F401
     onnx_linear,  # noqa: F401
     onnx_movement,  # noqa: F401
-    onnx_resize,  # noqa: F401
     onnx_norm,  # noqa: F401
+    onnx_resize,  # noqa: F401
 )
 from octavo.importers.onnx_binding import InputShape, bind, bound_shape, symbols_of
 from octavo.importers.onnx_builder import HANDLERS, Builder, Handler
