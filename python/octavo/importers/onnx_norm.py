@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators of transformers: LayerNormalization, Gelu, Pow, Gather, Cast."""
+"""Operators of transformers: LayerNormalization, Gelu, Pow, Gather."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from octavo.importers.onnx_builder import (
     normal_axis,
     unsupported,
 )
-from octavo.importers.onnx_proto import numpy_type
-from octavo.ir import DTYPES, Node
+from octavo.ir import Node
 
 
 @handles("LayerNormalization")
@@ -76,16 +75,3 @@ def gather(b: Builder, node: Node) -> None:
     ranges = {"starts": tuple(starts), "ends": tuple(ends), "steps": (1,) * rank}
     b.emit("Slice", name, [data.name], name, ranges)
     b.emit("Squeeze", node.name, [name], node.outputs[0], {"axes": (axis,)})
-
-
-@handles("Cast")
-def cast(b: Builder, node: Node) -> None:
-    """To float32 from integers and truth values; to the same type it is nothing."""
-    x = b.use(b.required(node, 0))
-    wanted = numpy_type(attr(node, "to", 0, int), node.label()).newbyteorder("=")
-    if wanted == DTYPES[x.dtype] and x.quant is None:
-        b.alias[node.outputs[0]] = x.name
-    elif wanted == np.float32 and x.dtype in ("s32", "s64", "bool"):
-        b.emit("Cast", node.name, [x.name], node.outputs[0], dtype="f32")
-    else:
-        raise unsupported(node, f"from {x.dtype} to {wanted}; to float32 works, from integers")

@@ -135,7 +135,7 @@ def _read(b: Builder, node: Node, affine: Affine) -> None:
 
 @handles("Cast")
 def cast(b: Builder, node: Node) -> None:
-    """A cast that changes nothing disappears; 8 bits to float32 is DequantizeLinear by 1."""
+    """One that changes nothing disappears; 8 bits to float32 is DequantizeLinear by 1."""
     name = b.required(node, 0)
     value = b.use(name)
     wanted = DTYPE_NAMES.get(numpy_type(attr(node, "to", 0, int), node.label()).newbyteorder("="))
@@ -143,6 +143,8 @@ def cast(b: Builder, node: Node) -> None:
         b.alias[node.outputs[0]] = name
     elif wanted == "f32" and value.dtype in quant.QRANGE:
         _read(b, node, Affine.per_tensor(1.0, 0))
+    elif wanted == "f32" and value.dtype in ("s32", "s64", "bool"):
+        b.emit("Cast", node.name, [name], node.outputs[0], dtype="f32")
     else:
         raise unsupported(node, f"casts '{name}' from {value.dtype}; only constants can be cast")
 
