@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Interleaving: everybody's turn in every round, in an order that a seed fixes."""
 
-import itertools
-import threading
 import time
 
 import pytest
@@ -43,21 +41,33 @@ def test_times_are_those_of_the_calls():
     assert found["fast"].min_ms < 1
 
 
-def test_settle_sees_a_spinning_thread():
-    stop = threading.Event()
+class _Machine:
+    """A clock, and a process that uses some share of a CPU until it stops."""
 
-    def spin():
-        while not stop.is_set():
-            sum(itertools.repeat(1, 1000))
+    def __init__(self, share, busy_seconds):
+        self.share, self.busy_seconds = share, busy_seconds
+        self.now = 0.0
 
-    thread = threading.Thread(target=spin)
-    thread.start()
-    try:
-        assert not timing.settle(limit=0.05)
-    finally:
-        stop.set()
-        thread.join()
-    assert timing.settle(limit=2.0)
+    def perf_counter(self):
+        return self.now
+
+    def process_time(self):
+        return self.share * min(self.now, self.busy_seconds)
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.mark.parametrize(
+    ("share", "busy_seconds", "settled"),
+    [(1.0, 0.0, True), (1.0, 0.2, True), (1.0, 9.0, False), (0.01, 9.0, True)],
+)
+def test_settle_waits_for_spinning_threads(monkeypatch, share, busy_seconds, settled):
+    machine = _Machine(share, busy_seconds)
+    monkeypatch.setattr(timing, "time", machine)
+    assert timing.settle(limit=1.0) is settled
+    assert settled or machine.now >= 1.0
+    assert not settled or machine.now <= busy_seconds * (share > 0.1) + 2 * timing.QUIET_SECONDS
 
 
 def test_spread_is_the_median_distance_of_a_rounds_best():

@@ -149,6 +149,27 @@ def _copy(x, y):
     y[...] = x
 
 
+def _resize(step, x, y):
+    """Nearest: pixels are copied. Linear: four of them, weighted along rows, then columns."""
+    rows, columns, *weights = step.consts
+    if not step.ints[0]:
+        y[...] = x[:, rows][:, :, columns]
+        return
+    one = 1.0 if x.dtype == np.float32 else 2048
+    down, right = (w.astype(np.float64 if one == 1.0 else np.int64) for w in weights)
+    down, right = down[:, None, None], right[:, None]
+    below, beside = np.minimum(rows + 1, x.shape[1] - 1), np.minimum(columns + 1, x.shape[2] - 1)
+    exact = x.astype(down.dtype) - (0 if one == 1.0 else step.inputs[0].zero_point)
+    mixed = exact[:, rows] * (one - down) + exact[:, below] * down
+    mixed = mixed[:, :, columns] * (one - right) + mixed[:, :, beside] * right
+    if one == 1.0:
+        y[...] = mixed
+        return
+    qmin, qmax, rounding = step.ints[1:]
+    assert rounding == 0
+    y[...] = quant.requantize(mixed, step.floats[0], step.outputs[0].zero_point, qmin, qmax)
+
+
 KINDS = {
     "conv_s8": lambda s, x, y: _conv_s8(s, x, y, _window(s.ints), s.ints[10]),
     "linear_s8": lambda s, x, y: _conv_s8(s, x, y, None, 1),
@@ -170,6 +191,8 @@ KINDS = {
     "maxpool_f32": _maxpool,
     "avgpool_s8": _avgpool,
     "avgpool_f32": _avgpool,
+    "resize_s8": _resize,
+    "resize_f32": _resize,
     "softmax_s8": _softmax_s8,
     "softmax_f32": lambda _, x, y: _softmax_f32(x, y),
     "copy": lambda _, x, y: _copy(x, y),
