@@ -35,7 +35,8 @@ def natural_input(shape: tuple[int, ...], seed: int) -> npt.NDArray[np.float32]:
 def random_feed(
     shape: tuple[int, ...], dtype: np.dtype[np.generic], seed: int
 ) -> npt.NDArray[np.generic]:
-    """`natural_input` for a graph input: floating, or 8-bit integers over their whole range.
+    """`natural_input` for a graph input: floating, 8-bit integers over their whole range, or wider
+    ones (token ids) from 0 to 99.
 
     Raises:
         TypeError: `dtype` is another one.
@@ -43,6 +44,8 @@ def random_feed(
     values = natural_input(shape, seed) if len(shape) > 1 else natural_input((1, *shape), seed)[0]
     if np.issubdtype(dtype, np.floating):
         return np.asarray(values, dtype)
+    if dtype in (np.int32, np.int64):
+        return np.random.default_rng(seed).integers(0, 100, shape, dtype)
     if dtype not in (np.uint8, np.int8):
         raise TypeError(f"no random input for dtype {dtype}")
     low, high = (-128, 127) if dtype == np.int8 else (0, 255)

@@ -79,6 +79,12 @@ def test_random_feed_keeps_dtype_and_fills_the_range(dtype):
     assert len(np.unique(x)) > 100
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_random_feed_of_wide_integers_are_indices(dtype):
+    x = inputs.random_feed((2, 64), np.dtype(dtype), seed=5)
+    assert x.dtype == dtype and x.shape == (2, 64) and x.min() >= 0 and x.max() < 100
+
+
 def test_random_feed_refuses_strings():
     with pytest.raises(TypeError, match="no random input"):
         inputs.random_feed((1, 4), np.dtype("U1"), seed=0)

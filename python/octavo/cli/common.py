@@ -95,7 +95,8 @@ def db(value: float | None) -> str:
 def random_inputs(
     model: Model, seed: int, shapes: dict[str, tuple[int, ...]] | None = None
 ) -> dict[str, Array]:
-    """Seeded inputs of the default shapes: normal for floats, all integers."""
+    """Seeded inputs of the default shapes: normal for floats, all 8-bit integers, and 0 to 99 for
+    wider ones, which are indices mostly."""
     rng = np.random.default_rng(seed)
     arrays: dict[str, Array] = {}
     for info in model.inputs:
@@ -104,8 +105,10 @@ def random_inputs(
         if dtype.kind == "f":
             arrays[info.name] = rng.standard_normal(shape, np.float32).astype(dtype)
         else:
-            limits = np.iinfo(dtype)
-            arrays[info.name] = rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+            low, high = (
+                (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.itemsize == 1 else (0, 99)
+            )
+            arrays[info.name] = rng.integers(low, high, shape, dtype, endpoint=True)
     return arrays
 
 
