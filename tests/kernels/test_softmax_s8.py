@@ -97,3 +97,44 @@ def test_random_tables(kernel, rng):
         out = np.empty_like(row)
         run(kernel, row, out, table, 0.00002, 11)
         np.testing.assert_array_equal(out, norm(row, table, 0.00002, 11))
+
+
+@every_row
+@pytest.mark.parametrize("qmin", [0, 9])
+def test_levels_that_round_to_zero(kernel, rng, qmin):
+    """Entries about half an output step, left out or not, and one large entry in any block."""
+    for n in [31, 33, 64, 65, 97, 128, 200, 256, 257, 1000]:
+        row = rng.permutation(np.resize(np.arange(255, -1, -1, dtype=np.uint8), n))
+        for far in [0, 1, 31, 32, 63, 64, 95, 96, 127, 128, 159, 160, 191, 192, 223, 224, 255]:
+            for small in [0, 1, 1000, 2**19]:
+                table = np.full(256, small, np.uint32)
+                table[0] = table[far] = 2**23
+                total = table[row.max() - row].sum(dtype=np.int64)
+                # A small entry is just below, at or above 1/2 step, or far from it.
+                steps = [0.48, 0.489, 0.491, 0.4999999, 0.5, 0.5000001, 0.51, 3.0]
+                for step in steps if small else [0.5]:
+                    out_scale = F32((small or 2**23) / total / step)
+                    out = np.empty_like(row)
+                    run(kernel, row, out, table, out_scale, 5, qmin=qmin, qmax=250)
+                    want = norm(row, table, out_scale, 5, qmin, 250)
+                    note = f"n={n} far={far} small={small} step={step}"
+                    np.testing.assert_array_equal(out, want, note)
+
+
+@every_row
+def test_ranges_in_place(kernel, rng):
+    """Rows of 1 to 256 levels from either end, in place, so that no level is read twice."""
+    for n in [1, 32, 33, 63, 64, 65, 96, 127, 128, 129, 255, 256, 257]:
+        for levels in [1, 2, 31, 32, 33, 64, 65, 96, 97, 128, 129, 255, 256]:
+            for scale, low in [
+                (0.0001, 0),
+                (0.0001, 256 - levels),
+                (0.06, 0),
+                (0.06, 256 - levels),
+            ]:
+                table = exp_table(scale)
+                row = rng.integers(low, low + levels, n, dtype=np.uint8)
+                row[0], row[-1] = low, low + levels - 1
+                want = norm(row, table, 1 / 256, 0)
+                run(kernel, row, row, table, 1 / 256, 0)
+                np.testing.assert_array_equal(row, want, f"n={n} levels={levels} scale={scale}")
