@@ -49,6 +49,10 @@ float StepView::finite_at(int i, const char* what) const {
 }
 
 const uint8_t* StepView::constant(int i, DType dtype, int64_t count, const char* what) const {
+  // Of the optional constants of a kind, which ones are needed may depend on its ints.
+  if (i >= const_refs.count) {
+    fail(ErrorCode::kFormat, "%d constants, no %s", const_refs.count, what);
+  }
   const ConstData& found = constants[const_refs.data[i]];
   if (found.dtype != dtype) {
     fail(ErrorCode::kFormat, "%s is %s, must be %s", what, dtype_name(found.dtype),

@@ -56,6 +56,17 @@ MODELS = {
     "unknown_domain": (
         single("Relu", "x", domain="org.example"), UnsupportedError, "org.example:Relu",
     ),
+    "gather_index_of_floats": (
+        single("Gather", "x", "i", constants={"i": np.float32(1.5)}),
+        FormatError, "'bad'.*must be an integer, not float32",
+    ),
+    "gather_index_outside": (
+        single("Gather", "x", "i", constants={"i": np.int64(-2)}), FormatError, "'bad'.*index -2",
+    ),
+    "gather_axis_outside": (
+        single("Gather", "x", "i", constants={"i": np.int64([0])}, axis=4),
+        FormatError, "'bad'.*axis 4",
+    ),
     "conv_transpose": (
         single("ConvTranspose", "x", "w", constants={"w": W.transpose(1, 0, 2, 3)}),
         UnsupportedError, "replace it by Resize and Conv",

@@ -12,7 +12,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import octavo
-from octavo.errors import OctavoError, UnsupportedError
+from octavo.errors import FormatError, LimitError, OctavoError, UnsupportedError
 
 COORDINATES = ["half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"]
 ROUNDINGS = ["floor", "ceil", "round_prefer_floor", "round_prefer_ceil"]
@@ -28,22 +28,23 @@ def initializer(name, values, dtype):
     return numpy_helper.from_array(np.asarray(values, dtype), name)
 
 
-def model(nodes, constants, opset=17, shape=SHAPE):
+def model(nodes, constants, opset=17, shape=SHAPE, kind=onnx.TensorProto.FLOAT):
     graph = helper.make_graph(
-        nodes, "resize", [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)], constants,
+        nodes, "resize", [helper.make_tensor_value_info("x", kind, shape)],
+        [helper.make_tensor_value_info("y", kind, None)], constants,
     )  # fmt: skip
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     return made.SerializeToString()
 
 
-def resize(where, **attributes):
+def resize(where, shape=SHAPE, kind=onnx.TensorProto.FLOAT, **attributes):
     """A one-node model; `where` is {"scales": ...} or {"sizes": ...}, spatial entries only."""
     if "scales" in where:
         inputs, constant = ["x", "", "s"], initializer("s", [1, 1, *where["scales"]], np.float32)
     else:
         inputs, constant = ["x", "", "", "s"], initializer("s", [1, 3, *where["sizes"]], np.int64)
-    return model([helper.make_node("Resize", inputs, ["y"], name="up", **attributes)], [constant])
+    node = helper.make_node("Resize", inputs, ["y"], name="up", **attributes)
+    return model([node], [constant], shape=shape, kind=kind)
 
 
 def load(data):
@@ -130,6 +131,27 @@ def test_refuses_other_axes_and_both_or_neither():
         load(model([node], [initializer("s", [1, 2, 2, 2], np.float32)]))
     with pytest.raises(OctavoError, match="either scales or sizes"):
         load(model([helper.make_node("Resize", ["x"], ["y"], name="up")], []))
+
+
+@pytest.mark.parametrize("sizes", [(2**62, 6), (2**31, 6), (5, 2**24 + 1)], ids=str)
+def test_refuses_sizes_whose_tables_fit_no_memory(sizes):
+    with pytest.raises(LimitError, match=r"'up'.*at most 16777216 along an axis"):
+        load(resize({"sizes": sizes}))
+    with pytest.raises(LimitError, match=r"'up'.*at most 16777216 along an axis"):
+        load(resize({"scales": (9e5, 1)}, shape=(1, 3, 50, 6)))
+
+
+def test_refuses_an_axis_named_twice():
+    node = helper.make_node("Resize", ["x", "", "", "s"], ["y"], name="up", axes=[2, -2])
+    with pytest.raises(FormatError, match=r"'up'.*sizes"):
+        load(model([node], [initializer("s", [10, 9], np.int64)], 18))
+
+
+@pytest.mark.parametrize("kind", ["INT32", "INT64", "BOOL"])
+def test_refuses_numbers_that_have_no_kernel(kind):
+    data = resize({"sizes": (7, 7)}, kind=getattr(onnx.TensorProto, kind))
+    with pytest.raises(UnsupportedError, match=r"'up'.*use float32 or int8"):
+        load(data)
 
 
 def test_export_keeps_the_meaning(rng, tmp_path):

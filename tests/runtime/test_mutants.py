@@ -8,13 +8,20 @@ import zlib
 
 import numpy as np
 import pytest
-from networks import run, small_net, small_net_inputs
+from encoder_net import encoder_inputs, encoder_net
+from networks import ISAS, run, small_net, small_net_inputs
 from plan_bytes import container
 
 from octavo import _core
 from octavo.errors import OctavoError
 
 MUTANTS = 6000
+NETS = {
+    "small": (lambda rng: small_net(rng, size=5), lambda rng: small_net_inputs(rng, size=5)),
+    "encoder": (encoder_net, encoder_inputs),
+}
+nets = pytest.mark.parametrize("net", NETS)
+both_ends = pytest.mark.parametrize("isa", sorted({ISAS[0], ISAS[-1]}))
 
 
 @pytest.fixture
@@ -23,10 +30,10 @@ def file(rng):
     return builder.build(), small_net_inputs(rng, size=5)
 
 
-def outcome(data, inputs):
+def outcome(data, inputs, isa):
     """Outputs, or None when the file was refused."""
     try:
-        return run(data, inputs, isa="scalar")
+        return run(data, inputs, isa=isa)
     except OctavoError:
         return None
 
@@ -102,34 +109,38 @@ def mutate(plan, random_):
     return bytes(bent)
 
 
-def test_mutants_with_correct_checksums(rng):
+@both_ends
+@nets
+def test_mutants_with_correct_checksums(rng, net, isa):
     """The checksum does not help here: only validation keeps these from reading or writing outside
     their memory. Each is loaded, prepared and run."""
-    builder = small_net(rng, size=5)
+    build, make_inputs = NETS[net]
+    builder, inputs = build(rng), make_inputs(rng)
     plan, constants = builder.plan(), bytes(builder.payload)
-    inputs = small_net_inputs(rng, size=5)
     random_ = random.Random(20240711)
     print("seed 20240711")
     accepted = 0
     for _ in range(MUTANTS):
         data = container([("plan", mutate(plan, random_), 1), ("constants", constants, 1)])
-        accepted += outcome(data, inputs) is not None
+        accepted += outcome(data, inputs, isa) is not None
     # The mutants must reach past the reader for the test to mean anything.
     print(f"{accepted} of {MUTANTS} mutants ran")
     assert accepted > MUTANTS // 50
 
 
-def test_mutated_constants_run(rng):
+@both_ends
+@nets
+def test_mutated_constants_run(rng, net, isa):
     """Weights, tables and multipliers are data: whatever they hold, nothing crashes."""
-    builder = small_net(rng, size=5)
-    inputs = small_net_inputs(rng, size=5)
+    build, make_inputs = NETS[net]
+    builder, inputs = build(rng), make_inputs(rng)
     plan = builder.plan()
     random_ = random.Random(7)
     for _ in range(500):
         payload = bytearray(builder.payload)
         for _ in range(8):
             payload[random_.randrange(len(payload))] = random_.choice([0, 1, 127, 128, 255])
-        outcome(container([("plan", plan, 1), ("constants", bytes(payload), 1)]), inputs)
+        outcome(container([("plan", plan, 1), ("constants", bytes(payload), 1)]), inputs, isa)
 
 
 def test_reserved_header_bytes_are_covered(file):

@@ -65,6 +65,8 @@ def gather(b: Builder, node: Node) -> None:
         operands = [data.name, b.use(b.required(node, 1)).name]
         b.emit("Gather", node.name, operands, node.outputs[0], {"axis": axis})
         return
+    if indices.dtype.kind not in "iu":
+        raise FormatError(f"{node.label()}: the index must be an integer, not {indices.dtype}")
     index = int(indices)
     if not -data.shape[axis] <= index < data.shape[axis]:
         raise FormatError(f"{node.label()}: index {index} of axis {axis} of {data.shape}")

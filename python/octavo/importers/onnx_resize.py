@@ -73,7 +73,7 @@ def _spatial(node: Node, x: Value, found: Sequence[Any], same: Sequence[Any], wh
     axes = attr_ints(node, "axes", None)
     every = list(same)
     named = range(4) if axes is None else [normal_axis(node, axis, 4) for axis in axes]
-    if len(found) != len(named):
+    if len(found) != len(named) or len(set(named)) != len(named):
         raise FormatError(f"{node.label()}: {what} {tuple(found)} for an input {x.shape}")
     for axis, item in zip(named, found, strict=True):
         every[axis] = item
@@ -90,6 +90,8 @@ def _resize(
     attrs: dict[str, Any],
 ) -> None:
     x = b.movable(node, 0) if attrs["mode"] == "nearest" else b.real(node, 0)
+    if x.dtype in ("s32", "s64", "bool"):
+        raise unsupported(node, f"input '{x.name}' is {x.dtype}; use float32 or int8")
     if len(x.shape) != 4:
         raise unsupported(node, f"input of rank {len(x.shape)}; only images [N,C,H,W] work")
     if (scales is None) == (sizes is None):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from octavo import quant
-from octavo.errors import GraphError, ShapeError
+from octavo.errors import GraphError, LimitError, ShapeError
 from octavo.ir import DTYPES, Node, Shape, Value
 from octavo.ops import attrs
 from octavo.ops.base import Array, Example, Lowering, Op, register
@@ -22,6 +22,8 @@ from octavo.ops.reasons import activation_reason, same_parameters_reason
 _ONE = 2048
 #: What rounded weights can move a sum by: 255 steps on two axes, half a unit of weight each.
 _WEIGHT_ERROR = 0.13
+#: Along an axis. The tables of coordinates have an entry for every output pixel.
+_MAX_SIZE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ class Resize(Op):
         size = self._size(node, shape)
         if min(size) < 1 or min(shape[1:3]) < 1:
             raise ShapeError(f"{node.label()}: from {shape[1:3]} to {size} pixels")
+        if max(size) > _MAX_SIZE:
+            raise LimitError(f"{node.label()}: to {size} pixels, at most {_MAX_SIZE} along an axis")
         return ((shape[0], *size, shape[3]),)
 
     def _size(self, node: Node, shape: Sequence[int]) -> Shape:
