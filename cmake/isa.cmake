@@ -44,7 +44,7 @@ else()
   set(OCTAVO_ARCH other)
 endif()
 
-# Under OCTAVO_EMULATE the AVX-512 files reach their intrinsics through SIMDe (see
+# Under OCTAVO_EMULATE the AVX-512 and AVX-VNNI files reach their intrinsics through emulations (see
 # csrc/kernels/simd/x86.h) and may use nothing above AVX2 and FMA.
 if(OCTAVO_EMULATE)
   if(NOT OCTAVO_ARCH STREQUAL "x86")
@@ -54,6 +54,7 @@ if(OCTAVO_EMULATE)
   # (the emulation only copies them).
   set(OCTAVO_FLAGS_avx512vnni -mavx2 -mfma -mf16c -mpclmul -Wno-psabi -Wno-ignored-attributes -Wno-uninitialized
                               -Wno-maybe-uninitialized)
+  set(OCTAVO_FLAGS_avxvnni ${OCTAVO_FLAGS_avx2})
 endif()
 
 # Sets OCTAVO_BUILT_<isa> and OCTAVO_ISA_DEFINITIONS in the caller's scope.
@@ -105,6 +106,8 @@ function(octavo_kernel_sources prefix)
       set_property(SOURCE "${source}" APPEND PROPERTY COMPILE_OPTIONS ${OCTAVO_FLAGS_${isa}})
       if(OCTAVO_EMULATE AND isa MATCHES "^avx512")
         set_property(SOURCE "${source}" APPEND PROPERTY COMPILE_DEFINITIONS OCTAVO_EMULATE_AVX512=1)
+      elseif(OCTAVO_EMULATE AND isa STREQUAL "avxvnni")
+        set_property(SOURCE "${source}" APPEND PROPERTY COMPILE_DEFINITIONS OCTAVO_EMULATE_AVXVNNI=1)
       endif()
     endif()
   endforeach()

@@ -5,9 +5,10 @@
     python tools/check_disasm.py build/release
 
 GCC silently leaves arrays of accumulators on the stack (31-52 % of peak instead of ~97 %, at any -O
-level). So in the avx2 and avx512vnni objects every innermost loop that contains a dot-product or
-fused multiply-add instruction must be free of ymm/zmm accesses to the stack, and of vectors loaded
-from and stored to the same address (an array reached through a pointer). Prints one row per loop.
+level). So in the avx2, avxvnni and avx512vnni objects every innermost loop that contains a
+dot-product or fused multiply-add instruction must be free of ymm/zmm accesses to the stack, and of
+vectors loaded from and stored to the same address (an array reached through a pointer). Prints one
+row per loop.
 
 The peak measurement has the opposite trap: equal accumulators are merged into one, and the loop
 measures latency. Its loops need enough independent dot products.

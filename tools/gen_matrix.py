@@ -27,7 +27,7 @@ from octavo.plan.lowering import lower
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- matrix:begin -->", "<!-- matrix:end -->"
-ISAS = ("scalar", "avx2", "avx512vnni")
+ISAS = ("scalar", "avx2", "avxvnni", "avx512vnni")
 
 #: Step kind -> kernel families that compute it, each with the prefix of its kernels for this kind.
 FAMILIES = {
@@ -103,7 +103,7 @@ def _cell(examples: list[set[str]], text: dict[str, str]) -> str:
     """The text of every kind, and "bytes" where some example computes nothing."""
     kinds = sorted(set().union(*examples))
     parts = ["bytes"] if set() in examples else []
-    return ", ".join(dict.fromkeys([*parts, *(text[kind] for kind in kinds)])) or "–"
+    return ", ".join(filter(None, dict.fromkeys([*parts, *(text[k] for k in kinds)]))) or "–"
 
 
 def _float_text(kind: str) -> str:
@@ -134,6 +134,7 @@ def matrix() -> str:
     table += [[", ".join(names), *cells] for cells, names in groups.items()]
     lines = [f"| {' | '.join(cells)} |" for cells in table]
     legend = "Kernel family and its tiles; *bytes*: no arithmetic, the same code on every ISA."
+    legend += " avxvnni runs the avx2 kernels beside its own."
     return "\n".join([*lines, "", f"{legend} In float32 only: {', '.join(float_only)}."])
 
 

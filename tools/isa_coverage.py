@@ -5,8 +5,8 @@
     python tools/isa_coverage.py native.xml [--emulated emulated.xml]
 
 Every kernel listed in csrc/kernels/*/kernels.inc whose ISA this build and this machine have must
-have passed at least one test that carries its name; with an emulated run, so must the avx512vnni
-kernels there. Exits with 1 otherwise.
+have passed at least one test that carries its name; with an emulated run, so must the avxvnni and
+avx512vnni kernels there. Exits with 1 otherwise.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ KERNEL = re.compile(rf"[a-z]\w*?_(?P<isa>{'|'.join(ISAS)})(?![a-z0-9])")
 
 
 LISTED = re.compile(r"^OCTAVO_\w+\(k\w+, (?P<name>\w+)", re.MULTILINE)
+# What an emulated run makes up for where the CPU lacks it.
+EMULATED = ("avxvnni", "avx512vnni")
 # Measures the machine, computes nothing.
 NOT_ARITHMETIC = ("peak",)
 
@@ -80,7 +82,7 @@ def report(
             text = "NOT RUN: not in this build"
         elif row["supported"]:
             covered, text = describe(kernels[isa], native)
-        elif emulated is not None and isa == "avx512vnni":
+        elif emulated is not None and isa in EMULATED:
             covered, text = describe(kernels[isa], emulated)
             text += " (emulated: this CPU lacks it)"
         else:

@@ -107,7 +107,9 @@ constexpr uint32_t kBuilt = bit_of(Isa::kScalar)
 uint32_t supported() {
   static const uint32_t mask = [] {
     uint32_t found = detect();
-    if (isa_emulated() && (found & bit_of(Isa::kAvx2))) found |= bit_of(Isa::kAvx512Vnni);
+    if (isa_emulated() && (found & bit_of(Isa::kAvx2))) {
+      found |= bit_of(Isa::kAvxVnni) | bit_of(Isa::kAvx512Vnni);
+    }
     return found;
   }();
   return mask;

@@ -78,8 +78,9 @@ std::unique_ptr<Op> prepare_conv_s8(const StepView& step, const PrepareContext& 
   const QuantWeights weights = read_weights(step, conv);
   const WinogradS8Kernel* winograd =
       winograd_kernel(step, conv.window, conv.groups, weights, context);
-  if (winograd != nullptr && (context.kernel == nullptr ? winograd_pays(step, *winograd)
-                                                        : context.kernel == winograd->name)) {
+  if (winograd != nullptr &&
+      (context.kernel == nullptr ? winograd_pays(step, *winograd, context.cap)
+                                 : context.kernel == winograd->name)) {
     return prepare_winograd(step, conv.window, weights, *winograd, context);
   }
   return std::make_unique<ConvGemm>(step, conv.window, conv.groups, weights, context);
@@ -93,7 +94,8 @@ KernelNames conv_s8_kernels(const StepView& step, const PrepareContext& context)
   const WinogradS8Kernel* winograd =
       winograd_kernel(step, conv.window, conv.groups, read_weights(step, conv), context);
   if (winograd != nullptr) {
-    names.insert(winograd_pays(step, *winograd) ? names.begin() : names.end(), winograd->name);
+    names.insert(winograd_pays(step, *winograd, context.cap) ? names.begin() : names.end(),
+                 winograd->name);
   }
   return names;
 }

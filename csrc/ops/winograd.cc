@@ -181,18 +181,20 @@ const WinogradS8Kernel* winograd_kernel(const StepView& step, const Window2d& w,
   return &select_winograd_s8(context.cap);
 }
 
-// Cycles with weights and images in L2 (docs/performance.md); AVX512's are those of a prototype.
-// The weights, 72 bytes for a pair of channels, come from the last level of cache where they exceed
-// what L2 keeps of them, and prefetching hides little of that when tiles are few.
-bool winograd_pays(const StepView& step, const WinogradS8Kernel& kernel) {
+// Cycles with weights and images in L2 (docs/performance.md); AVX512's are those of a prototype,
+// AVX-VNNI has a direct kernel of its own, by count. The weights, 72 bytes for a pair of channels,
+// come from the last level of cache where they exceed what L2 keeps of them, and prefetching hides
+// little of that when tiles are few.
+bool winograd_pays(const StepView& step, const WinogradS8Kernel& kernel, Isa cap) {
   struct Rates {
     double direct, products;  // multiply-accumulates per cycle
     double input, output;     // cycles per tile and channel
   };
-  constexpr Rates kAvx2{34, 24, 8, 15}, kAvx512{61, 31, 6, 12};
+  constexpr Rates kAvx2{34, 24, 8, 15}, kAvxVnni{61, 24, 8, 15}, kAvx512{61, 31, 6, 12};
   constexpr double kKeptBytes = 256 << 10, kBytesPerCycle = 7;
   if (kernel.isa == Isa::kScalar) return false;  // slower: there to compare with
-  const Rates& rate = kernel.isa == Isa::kAvx2 ? kAvx2 : kAvx512;
+  const Rates& ymm = isa_usable(cap, Isa::kAvxVnni) ? kAvxVnni : kAvx2;
+  const Rates& rate = kernel.isa == Isa::kAvx2 ? ymm : kAvx512;
   const int64_t channels = step.input(0).dims[3];
   const double c = static_cast<double>(ceil_div(channels, kernel.channels) * kernel.channels);
   const double n = static_cast<double>(ceil_div(step.output(0).dims[3], kernel.nr) * kernel.nr);

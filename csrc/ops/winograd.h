@@ -12,8 +12,8 @@ namespace octavo {
 const WinogradS8Kernel* winograd_kernel(const StepView& step, const Window2d& w, int32_t groups,
                                         const QuantWeights& weights, const PrepareContext& context);
 
-// Does it take fewer cycles than the direct path?
-bool winograd_pays(const StepView& step, const WinogradS8Kernel& kernel);
+// Does it take fewer cycles than the direct path under `cap`?
+bool winograd_pays(const StepView& step, const WinogradS8Kernel& kernel, Isa cap);
 
 // conv_s8, already validated as a convolution that the kernel can run.
 std::unique_ptr<Op> prepare_winograd(const StepView& step, const Window2d& w,

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compares the emulated AVX-512 intrinsics that kernels use with scalar code written from the
-// vendor's definition, on random bytes mixed with extremes. A kernel sweep alone could
-// not tell a wrong emulation from a kernel that was bent to agree with it.
+// Compares the emulated AVX-512 and AVX-VNNI intrinsics that kernels use with scalar code written
+// from the vendor's definition, on random bytes mixed with extremes. A kernel sweep alone could not
+// tell a wrong emulation from a kernel that was bent to agree with it.
 #include <cfenv>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 
+#include "kernels/simd/emulate_avxvnni.h"
 #include "kernels/simd/x86.h"
 
 namespace {
@@ -95,6 +96,8 @@ void check_dot(const Bytes& a, const Bytes& b, const Bytes& c) {
                                            a.get<uint8_t>(2 * i + 1) * b.get<int8_t>(2 * i + 1)));
   }
   expect("dpbusd_epi32", _mm512_dpbusd_epi32(c.vector(), a.vector(), b.vector()), dot);
+  const auto ymm = [](const Bytes& x) { return _mm512_castsi512_si256(x.vector()); };
+  expect("dpbusd_avx_epi32", _mm256_dpbusd_avx_epi32(ymm(c), ymm(a), ymm(b)), dot);
   expect("madd_epi16", _mm512_madd_epi16(a.vector(), b.vector()), madd);
   expect("maddubs_epi16", _mm512_maddubs_epi16(a.vector(), b.vector()), maddubs);
   Bytes sad;

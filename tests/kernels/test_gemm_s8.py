@@ -326,6 +326,15 @@ def test_selection_fits_the_tile_to_the_layer(m, n, k, tile):
 
 
 @pytest.mark.skipif(
+    not ROWS.get("gemm_s8_6x16c4_avxvnni", {}).get("supported"),
+    reason="NOT RUN: this machine lacks avxvnni",
+)
+@pytest.mark.parametrize("m", [1, 2, 49, 3136])
+def test_avx_vnni_never_falls_back(m):
+    assert _core.gemm_s8_select("avxvnni", m, 128, 128) == "gemm_s8_6x16c4_avxvnni"
+
+
+@pytest.mark.skipif(
     not ROWS.get("gemm_s8_1x32c4_avx2", {}).get("supported"),
     reason="NOT RUN: this machine lacks avx2",
 )

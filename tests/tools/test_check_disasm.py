@@ -51,6 +51,11 @@ def test_scalar_stack_traffic_is_not_a_spill() -> None:
     assert loop.spills == 0
 
 
+def test_vex_encoded_dot_product() -> None:
+    (loop,) = loops("{vex} vpdpbusd %ymm1,%ymm2,%ymm0", "vmovdqa %ymm0,0x20(%rsp)", "jne    0 <x>")
+    assert (loop.dots, loop.spills) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("prologue", "spilled"), [("mov    %rsp,%rbp", 1), ("mov    %rdi,%rbp", 0)]
 )

@@ -13,6 +13,7 @@ import isa_coverage
 ROWS: list[dict[str, object]] = [
     {"name": "scalar", "built": True, "supported": True},
     {"name": "avx2", "built": True, "supported": True},
+    {"name": "avxvnni", "built": True, "supported": False},
     {"name": "avx512vnni", "built": True, "supported": False},
     {"name": "neon", "built": False, "supported": False},
 ]
@@ -21,6 +22,7 @@ ROWS: list[dict[str, object]] = [
 KERNELS = {
     "scalar": {"gemm_s8_4x4c4_scalar"},
     "avx2": {"gemm_s8_4x16c4_avx2"},
+    "avxvnni": {"gemm_s8_6x16c4_avxvnni"},
     "avx512vnni": {"gemm_s8_4x64c4_avx512vnni"},
     "neon": set[str](),
 }
@@ -43,6 +45,7 @@ def test_all_rows_covered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out.splitlines() == [
         "scalar       RUN: 1 kernels, 1 tests",
         "avx2         RUN: 1 kernels, 2 tests",
+        "avxvnni      NOT RUN: this CPU lacks it",
         "avx512vnni   NOT RUN: this CPU lacks it",
         "neon         NOT RUN: not in this build",
     ]
@@ -61,12 +64,18 @@ def test_each_listed_kernel_must_pass(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "avx2         NOT RUN: dwconv_s8_3x3_avx2  FAIL" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("outcome", "failures"), [("", 0), ("skipped", 1)])
-def test_emulated_row(
-    tmp_path: Path, outcome: str, failures: int, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("ymm", "zmm", "failures"), [("", "", 0), ("", "skipped", 1), ("skipped", "", 1)]
+)
+def test_emulated_rows(
+    tmp_path: Path, ymm: str, zmm: str, failures: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     native = passed(tmp_path / "n.xml", SCALAR, AVX2)
-    emulated = passed(tmp_path / "e.xml", ("test_x[gemm_s8_4x64c4_avx512vnni]", outcome))
+    emulated = passed(
+        tmp_path / "e.xml",
+        ("test_x[gemm_s8_6x16c4_avxvnni]", ymm),
+        ("test_x[gemm_s8_4x64c4_avx512vnni]", zmm),
+    )
     assert isa_coverage.report(KERNELS, ROWS, native, emulated) == failures
     assert "emulated" in capsys.readouterr().out
 

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     peaks = {
         row["name"]: measure_peak(row["name"])
         for row in info["isas"]
-        if row["supported"] and row["name"] in ("scalar", "avx2", "avx512vnni")
+        if row["supported"] and row["name"] in ("scalar", "avx2", "avxvnni", "avx512vnni")
     }
     rows = run_selftest(arguments.seed)
     failed = [row for row in rows if row.status == "FAILED"]
