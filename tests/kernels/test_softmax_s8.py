@@ -138,3 +138,20 @@ def test_ranges_in_place(kernel, rng):
                 want = norm(row, table, 1 / 256, 0)
                 run(kernel, row, row, table, 1 / 256, 0)
                 np.testing.assert_array_equal(row, want, f"n={n} levels={levels} scale={scale}")
+
+
+@every_row
+@pytest.mark.parametrize(
+    "exponent", [-149, -130, -127, -126, -125, -25, -8, -1, 0, 9, 125, 126, 127]
+)
+def test_scales_that_are_powers_of_two(kernel, rng, exponent):
+    """Where a kernel may multiply by 1 / scale, up to scales whose reciprocal is not normal."""
+    for n in [1, 10, 32, 70, 128, 300]:
+        row = rng.integers(0, 256, n, dtype=np.uint8)
+        for out_scale in [F32(2.0**exponent), np.nextafter(F32(2.0**exponent), F32(np.inf))]:
+            table = rng.integers(1, 2**23 + 1, 256).astype(np.uint32)
+            out = np.empty_like(row)
+            run(kernel, row, out, table, out_scale, 3)
+            with np.errstate(over="ignore", under="ignore"):
+                want = norm(row, table, out_scale, 3)
+            np.testing.assert_array_equal(out, want, f"n={n} scale={out_scale!r}")

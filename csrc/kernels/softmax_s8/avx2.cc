@@ -58,17 +58,22 @@ inline void for_blocks(const uint8_t* in, uint8_t* out, int64_t n, F f) {
 }
 
 // Two IEEE divisions per value, in the stated order: a product of reciprocals would round twice.
+// The second is a product where that is the same.
 struct Quotient {
-  __m256 total, out_scale;
+  __m256 total, out_scale, reciprocal;
+  bool exact;
   NarrowU8x32 narrow;
 
   Quotient(const SoftmaxS8Args& args, int64_t sum)
       : total(_mm256_set1_ps(static_cast<float>(sum))),
         out_scale(_mm256_set1_ps(args.out_scale)),
+        reciprocal(_mm256_set1_ps(exact_reciprocal(args.out_scale))),
+        exact(exact_reciprocal(args.out_scale) != 0.0f),
         narrow(args.requant) {}
 
   __m256 divide(const uint32_t* e) const {
-    return _mm256_div_ps(_mm256_div_ps(_mm256_cvtepi32_ps(load_u32x8(e)), total), out_scale);
+    const __m256 q = _mm256_div_ps(_mm256_cvtepi32_ps(load_u32x8(e)), total);
+    return exact ? _mm256_mul_ps(q, reciprocal) : _mm256_div_ps(q, out_scale);
   }
 
   // 32 entries to 32 bytes.

@@ -48,18 +48,22 @@ void store_levels(const SoftmaxS8Args& args, int max) {
 }
 
 // Two IEEE divisions per value, in the stated order: a product of reciprocals would round twice.
+// The second is a product where that is the same.
 struct Quotient {
-  __m512 total, out_scale;
+  __m512 total, out_scale, reciprocal;
+  bool exact;
   NarrowU8x64 narrow;
 
   Quotient(const SoftmaxS8Args& args, int64_t sum)
       : total(_mm512_set1_ps(static_cast<float>(sum))),
         out_scale(_mm512_set1_ps(args.out_scale)),
+        reciprocal(_mm512_set1_ps(exact_reciprocal(args.out_scale))),
+        exact(exact_reciprocal(args.out_scale) != 0.0f),
         narrow(args.requant) {}
 
   __m512 divide(const uint32_t* e) const {
-    const __m512i e_s32x16 = _mm512_loadu_si512(e);
-    return _mm512_div_ps(_mm512_div_ps(_mm512_cvtepi32_ps(e_s32x16), total), out_scale);
+    const __m512 q = _mm512_div_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(e)), total);
+    return exact ? _mm512_mul_ps(q, reciprocal) : _mm512_div_ps(q, out_scale);
   }
 
   // 64 entries to 64 bytes.

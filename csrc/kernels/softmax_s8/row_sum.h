@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
+#include <cstring>
 
 #include "kernels/softmax_s8/softmax_s8.h"
 
@@ -29,6 +30,18 @@ int64_t sum_entries(const uint32_t* table, const uint8_t* d, int64_t n) {
 int32_t zero_limit(const SoftmaxS8Args& args, int64_t sum) {
   const float limit = 0.49f * static_cast<float>(sum) * args.out_scale;
   return limit < 8388609.0f ? static_cast<int32_t>(limit) : 8388609;
+}
+
+// 1 / scale for a power of two, where the product is the quotient to the last bit; otherwise 0.
+// 1/256 is the usual scale of a softmax. Both must be normal: exponents 1 to 253.
+float exact_reciprocal(float scale) {
+  uint32_t bits;
+  std::memcpy(&bits, &scale, sizeof bits);
+  const uint32_t exponent = bits >> 23;
+  if ((bits & 0x7FFFFF) != 0 || exponent < 1 || exponent > 253) return 0.0f;
+  bits = (254 - exponent) << 23;
+  std::memcpy(&scale, &bits, sizeof bits);
+  return scale;
 }
 
 }  // namespace
