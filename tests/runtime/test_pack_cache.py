@@ -136,13 +136,19 @@ def test_parts_that_lie_never_crash(net, tmp_path, rng):
     file = the_file(tmp_path)
     good = file.read_bytes()
     plan = _core.Plan.from_bytes(data)
-    for _ in range(60):
+    for _ in range(200):
         session = None
         sizes = struct.unpack_from("<QQII", good, 64 + 64 + 32)
         payload = bytearray(good[sizes[0] : sizes[0] + sizes[1]])
+        index_at, index_size = struct.unpack_from("<QQ", good, 64 + 32)
+        parts = list(struct.iter_unpack("<112sQQ", good[index_at + 128 : index_at + index_size]))
         for _ in range(int(rng.integers(1, 20))):
             payload[int(rng.integers(len(payload)))] = int(rng.choice([0, 1, 127, 128, 255]))
-        index_at, index_size = struct.unpack_from("<QQ", good, 64 + 32)
+        # A part of a GEMM begins with the records of its blocks: offsets and counts.
+        _, start, size = parts[int(rng.integers(len(parts)))]
+        for _ in range(int(rng.integers(3))):
+            word = start + 4 * int(rng.integers(min(size, 256) // 4))
+            struct.pack_into("<I", payload, word, int(rng.choice([0, 1, 64, 2**31, 2**32 - 64])))
         sections = [
             Section("packed:index", good[index_at : index_at + index_size]),
             Section("packed:data", bytes(payload)),
