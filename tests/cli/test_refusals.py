@@ -220,7 +220,13 @@ def test_interrupt_in_the_process(octavo_cli, int8_plan, monkeypatch):
 def test_ctrl_c_while_running(int8_plan, cli_environment):
     command = [sys.executable, "-m", "octavo.cli", "bench", str(int8_plan), "--seconds", "60"]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=cli_environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=cli_environment,
+        # Jobs in the background of a shell inherit SIGINT as ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(1.5)
     process.send_signal(signal.SIGINT)

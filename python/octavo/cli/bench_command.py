@@ -116,6 +116,8 @@ def _write_files(arguments: argparse.Namespace, report: Report) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """0; 1 when a peer failed."""
     settings, threads = _settings(arguments), thread_counts(arguments.threads)
+    if not Path(arguments.model).is_file():  # before a peer is found missing
+        raise InvalidArgumentError(f"no such file: '{arguments.model}'")
     runtimes = _runtimes(arguments)
     command = ["octavo", *sys.argv[1:]]
     report = new_report(command, settings, threads, runtimes, {})
