@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads object files through binutils: symbols (nm) and instructions (objdump)."""
+"""Reads object files through binutils: symbols (nm) and instructions (objdump).
+
+Objects of the other architecture go to its cross tools (Debian's aarch64-linux-gnu-objdump)."""
 
 from __future__ import annotations
 
+import platform
 import re
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ISAS = ("scalar", "avx2", "avxvnni", "avx512vnni", "neon", "neondot", "neoni8mm")
+
+X86_64, AARCH64 = "x86_64", "aarch64"
+_MACHINES = {62: X86_64, 183: AARCH64}  # e_machine of the ELF header
 
 _FUNCTION = re.compile(r"^[0-9a-f]+ <(?P<name>.*)>:$")
 _INSTRUCTION = re.compile(r"^\s*(?P<address>[0-9a-f]+):\s+(?P<text>\S.*?)\s*$")
@@ -39,9 +45,25 @@ def run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def machine_of(path: Path) -> str:
+    """The architecture that an ELF file is for. Raises SystemExit for anything else."""
+    with path.open("rb") as file:
+        header = file.read(20)
+    number = int.from_bytes(header[18:20], "little")
+    if header[:4] != b"\x7fELF" or number not in _MACHINES:
+        raise SystemExit(f"{path}: not an ELF file for x86-64 or AArch64")
+    return _MACHINES[number]
+
+
+def tool(name: str, path: Path) -> str:
+    """The binutils program for the architecture of `path`, which may be a cross program."""
+    machine = machine_of(path)
+    return name if machine == platform.machine() else f"{machine}-linux-gnu-{name}"
+
+
 def symbols(path: Path, *options: str) -> list[Symbol]:
     rows = []
-    for line in run("nm", "-P", *options, str(path)).splitlines():
+    for line in run(tool("nm", path), "-P", *options, str(path)).splitlines():
         name, kind, *_ = line.split()
         rows.append(Symbol(kind, name))
     return rows
@@ -63,7 +85,8 @@ def parse_disassembly(text: str) -> Iterator[tuple[str, list[Instruction]]]:
 
 
 def disassemble(path: Path) -> list[tuple[str, list[Instruction]]]:
-    text = run("objdump", "-d", "-C", "--no-show-raw-insn", "-j", ".text", "-w", str(path))
+    objdump = tool("objdump", path)
+    text = run(objdump, "-d", "-C", "--no-show-raw-insn", "-j", ".text", "-w", str(path))
     return list(parse_disassembly(text))
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 import check_disasm
-from objects import parse_disassembly
+from objects import AARCH64, parse_disassembly
 
 HEADER = (
     "\nDisassembly of section .text:\n\n0000000000000000 <octavo::kernel(octavo::Args const&)>:\n"
@@ -114,3 +114,96 @@ def test_gemm_object_without_dot_products_fails(capsys: pytest.CaptureFixture[st
 def test_short_name() -> None:
     symbol = "void octavo::(anonymous namespace)::tile<4, octavo::Rne>(octavo::Args const&)"
     assert check_disasm.short_name(symbol) == "tile<4, Rne>"
+
+
+ARM_HEADER = HEADER.replace("octavo::kernel(", "void octavo::(anonymous namespace)::tile<8, 1>(")
+
+
+def arm_loops(*lines: str) -> list[check_disasm.Loop]:
+    body = "\n".join(f"  {4 * i:x}:\t{line}" for i, line in enumerate(lines))
+    return check_disasm.loops_of(parse_disassembly(ARM_HEADER + body + "\n"), AARCH64)
+
+
+@pytest.mark.parametrize(
+    "jump",
+    ["b.ne\t4 <x+0x4>", "b.gt\t4 <x+0x4>  // b.nfirst", "cbnz\tx2, 4 <x+0x4>", "cbz\tw2, 4 <x+0x4>",
+     "tbnz\tw2, #3, 4 <x+0x4>", "tbz\tx2, #63, 4 <x+0x4>", "b\t4 <x+0x4>"],
+)  # fmt: skip
+def test_arm_loop_by_every_jump(jump: str) -> None:
+    (loop,) = arm_loops(
+        "movi\tv0.4s, #0x0",
+        "ldr\tq1, [x0], #16",
+        "sdot\tv0.4s, v1.16b, v2.4b[0]",
+        jump,
+        "str\tq0, [sp, #16]",
+        "ret",
+    )
+    assert (loop.instructions, loop.dots, loop.spills) == (3, 1, 0)
+    assert check_disasm.verdict("gemm_s8", loop) == ""
+
+
+@pytest.mark.parametrize(
+    "spill",
+    [
+        "ldr\tq3, [sp, #64]",
+        "str\tq3, [sp]",
+        "ldp\tq3, q4, [sp, #32]",
+        "stp\td8, d9, [sp, #96]",
+        "ldr\tx6, [sp, #136]",
+        "stur\tq3, [sp, #-16]",
+        "ld1\t{v3.16b}, [sp]",
+    ],
+)
+@pytest.mark.parametrize("work", ["smmla\tv0.4s, v1.16b, v2.16b", "uqadd\tv0.16b, v0.16b, v1.16b"])
+def test_arm_stack_traffic_in_any_loop(spill: str, work: str) -> None:
+    (loop,) = arm_loops(work, spill, "b.ne\t0 <x>")
+    assert loop.spills == 1
+    assert "FAIL" in check_disasm.verdict("gemm_s8", loop)
+    assert check_disasm.check_family("gemm_s8/neoni8mm", "lut_s8", [loop]) == 1
+
+
+@pytest.mark.parametrize(("prologue", "spilled"), [("mov\tx29, sp", 1), ("mov\tx29, x0", 0)])
+def test_arm_frame_pointer(prologue: str, spilled: int) -> None:
+    (loop,) = arm_loops(prologue, "ldr\tq3, [x29, #32]", "cbnz\tx1, 4 <x>")
+    assert loop.spills == spilled
+
+
+def test_arm_calls_and_jumps_elsewhere_make_no_loop() -> None:
+    assert arm_loops("bl\t0 <x>", "b\tffff <elsewhere>", "blr\tx3", "br\tx4", "ret") == []
+
+
+def test_arm_accumulators_behind_a_pointer() -> None:
+    lines = ["ldr\tq0, [x1, #16]", "fmla\tv0.4s, v1.4s, v2.s[3]", "str\tq0, [x1, #16]"]
+    (loop,) = arm_loops(*lines, "b.ne\t0 <x>")
+    assert (loop.dots, loop.spills) == (1, 2)
+    (other,) = arm_loops(*lines[:2], "str\tq0, [x1, #32]", "b.ne\t0 <x>")
+    assert other.spills == 0
+    (in_place,) = arm_loops(lines[0], lines[2], "b.ne\t0 <x>")
+    assert in_place.spills == 0
+
+
+def test_loop_with_two_jumps_back_and_a_part_behind_the_function() -> None:
+    (loop,) = arm_loops(
+        "sdot\tv0.4s, v1.16b, v2.16b",  # 0: the head
+        "cbz\tx1, 1c <x+0x1c>",
+        "b.eq\t0 <x>",  # the short way round
+        "str\tq0, [sp, #16]",  # c
+        "b.ne\t0 <x>",
+        "ret",
+        "nop",
+        "ldr\tq0, [sp, #16]",  # 1c
+        "b\tc <x+0xc>",
+    )
+    assert (loop.instructions, loop.dots, loop.spills) == (7, 1, 2)
+
+
+def test_inner_loop_of_a_loop_with_its_condition_at_the_end() -> None:
+    (inner,) = arm_loops(
+        "b\t10 <x+0x10>",
+        "ldr\tq7, [sp]",  # 4: outer loop, not checked
+        "fmla\tv0.4s, v1.4s, v2.4s",  # 8
+        "cbnz\tw3, 8 <x+0x8>",
+        "tbnz\tw4, #0, 4 <x+0x4>",  # 10
+        "ret",
+    )
+    assert (inner.instructions, inner.dots, inner.spills) == (2, 1, 0)

@@ -37,13 +37,25 @@ void add(v16* a, v16* b) { *a += *b; }
 """
 
 
-def compiled(build: Path, name: str, source: str, *flags: str) -> Path:
+ARM_CXX = "aarch64-linux-gnu-g++"
+needs_arm_toolchain = pytest.mark.skipif(
+    not all(map(shutil.which, (ARM_CXX, "aarch64-linux-gnu-nm", "aarch64-linux-gnu-objdump"))),
+    reason="NOT RUN: needs the aarch64 cross compiler and binutils",
+)
+SDOT = """
+#include <arm_neon.h>
+int32x4_t f(int32x4_t s, int8x16_t a, int8x16_t b) { return vdotq_s32(s, a, b); }
+"""
+SMMLA = SDOT.replace("vdotq_s32", "vmmlaq_s32")
+
+
+def compiled(build: Path, name: str, source: str, *flags: str, cxx: str = "c++") -> Path:
     cc = build / name.removesuffix(".o")
     target = build / "CMakeFiles/octavo_micro.dir/csrc" / name
     target.parent.mkdir(parents=True, exist_ok=True)
     cc.parent.mkdir(parents=True, exist_ok=True)
     cc.write_text(source, encoding="utf-8")
-    subprocess.run(["c++", "-O0", "-fPIC", *flags, "-c", str(cc), "-o", str(target)], check=True)
+    subprocess.run([cxx, "-O0", "-fPIC", *flags, "-c", str(cc), "-o", str(target)], check=True)
     return target
 
 
@@ -80,6 +92,30 @@ def test_fault_is_found(
 )
 def test_sound_object(tmp_path: Path, name: str, source: str, flags: list[str]) -> None:
     assert check_symbols.check_object(compiled(tmp_path, name, source, *flags)) == []
+
+
+@needs_arm_toolchain
+@pytest.mark.parametrize(
+    ("name", "source", "problem"),
+    [
+        ("kernels/x/neon.cc.o", SDOT, "dotprod instruction"),
+        ("kernels/x/neon_wide.cc.o", SMMLA, "i8mm instruction"),
+        ("kernels/x/neondot.cc.o", SDOT, ""),
+        ("kernels/x/neondot.cc.o", SMMLA, "i8mm instruction"),
+        ("kernels/x/neoni8mm.cc.o", SMMLA, ""),
+        ("kernels/x/neoni8mm.cc.o", LEAK + SMMLA, "weak symbol"),
+        ("kernels/x/neon.cc.o", NEW, "needs libstdc++"),
+        ("kernels/x/pack.cc.o", SDOT, "dotprod instruction"),
+    ],
+)
+def test_arm_objects(tmp_path: Path, name: str, source: str, problem: str) -> None:
+    target = compiled(
+        tmp_path, name, source, "-march=armv8.2-a+dotprod+i8mm", "-flax-vector-conversions",
+        cxx=ARM_CXX,
+    )  # fmt: skip
+    problems = check_symbols.check_object(target)
+    assert bool(problems) == bool(problem)
+    assert all(problem in p for p in problems)
 
 
 @pytest.mark.parametrize(
@@ -121,9 +157,16 @@ def test_undefined_symbols(name: str, fine: bool) -> None:
         ("avxvnni", "{vex} vpdpbusd %ymm1,%ymm2,%ymm3", True),
         ("avxvnni", "vpdpbusd %zmm1,%zmm2,%zmm3", False),
         ("avx512vnni", "vpdpbusd %zmm1,%zmm2,%zmm3", True),
-        ("neon", "sdot v0.4s, v1.16b, v2.16b", False),
-        ("neondot", "sdot v0.4s, v1.16b, v2.16b", True),
-        ("neondot", "smmla v0.4s, v1.16b, v2.16b", False),
+        (None, "sdot\tv0.4s, v1.16b, v2.16b", False),
+        ("scalar", "smmla\tv0.4s, v1.16b, v2.16b", False),
+        ("neon", "smlal\tv0.8h, v1.8b, v2.8b", True),
+        ("neon", "sdot\tv0.4s, v1.16b, v2.16b", False),
+        ("neon", "udot\tv0.2s, v1.8b, v2.4b[1]", False),
+        ("neon", "smmla\tv0.4s, v1.16b, v2.16b", False),
+        ("neondot", "sdot\tv0.4s, v1.16b, v2.4b[3]", True),
+        ("neondot", "smmla\tv0.4s, v1.16b, v2.16b", False),
+        ("neondot", "usdot\tv0.4s, v1.16b, v2.16b", False),
+        ("neoni8mm", "smmla\tv0.4s, v1.16b, v2.16b", True),
     ],
 )
 def test_instructions(isa: str | None, text: str, fine: bool) -> None:
