@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Builds the extension for development:  tools/build_dev.sh [release|debug|asan|tsan|emulate|clang]
+# Builds the extension for development:  tools/build_dev.sh [release|debug|asan|tsan|emulate|clang|aarch64]
 #
 # build/<preset>/python/octavo is the package as symlinks to python/octavo plus that build's own
 # _core; put build/<preset>/python on PYTHONPATH. The release build is also copied into
@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 preset=${1:-release}
 jobs=${OCTAVO_JOBS:-2}
 python=${PYTHON:-python}
+interpreter=$($python -c 'import sys; print(sys.executable)')
 build=build/$preset
 mkdir -p "$build"
 
@@ -20,9 +21,13 @@ flock 9
 if [[ $preset == clang ]]; then
   export CC=${CC:-clang-19} CXX=${CXX:-clang++-19}
 fi
+if [[ $preset == aarch64 ]]; then  # the target's Python; pybind11's headers are the host's
+  tools/aarch64/sysroot
+  interpreter=$PWD/tools/aarch64/python
+fi
 log=$build/configure.log
 if ! cmake --preset "$preset" \
-  -DPython_EXECUTABLE="$($python -c 'import sys; print(sys.executable)')" \
+  -DPython_EXECUTABLE="$interpreter" \
   -Dpybind11_DIR="$($python -m pybind11 --cmakedir)" >"$log" 2>&1; then
   cat "$log" >&2
   exit 1
