@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "bindings/byte_span.h"
+#include "bindings/stored_scope.h"
 #include "kernels/dwconv_s8/dwconv_s8.h"
 #include "kernels/dwconv_s8/pack.h"
 
@@ -81,6 +82,7 @@ class DwconvS8 {
   void run(const py::buffer& in, const Array<int64_t>& row_offsets, int64_t pixel_stride,
            const py::buffer& out, int64_t out_offset, int64_t out_pixel_stride, int32_t out_w) {
     bind(in, row_offsets, pixel_stride, out, out_offset, out_pixel_stride, out_w);
+    const StoredScope stored({&in, &out});
     py::gil_scoped_release nogil;
     kernel_.run(args_);
   }

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "bindings/byte_span.h"
+#include "bindings/stored_scope.h"
 #include "kernels/eltwise_s8/eltwise_s8.h"
 
 namespace py = pybind11;
@@ -41,6 +42,7 @@ void run(const std::string& name, const py::buffer& a, const py::buffer& b, cons
   args.ka = ka;
   args.kb = kb;
   args.requant = make_requant(RoundingMode::kFloatRne, zero_point, qmin, qmax);
+  const StoredScope stored({&a, &b, &c});
   kernel->run(args);
 }
 

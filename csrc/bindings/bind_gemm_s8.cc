@@ -12,6 +12,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "bindings/byte_span.h"
+#include "bindings/stored_scope.h"
 #include "kernels/gemm_s8/gemm_s8.h"
 #include "kernels/gemm_s8/pack.h"
 #include "kernels/peak/peak.h"
@@ -92,6 +93,7 @@ class GemmS8 {
   void run(const py::buffer& a, const Array<int64_t>& a_row_offsets, const py::buffer& c,
            const Array<int64_t>& c_row_offsets) {
     const GemmS8Args args = make_args(a, a_row_offsets, c, c_row_offsets);
+    const StoredScope stored({&a, &c});
     py::gil_scoped_release nogil;
     kernel_.run(args);
   }

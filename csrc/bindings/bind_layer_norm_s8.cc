@@ -7,6 +7,7 @@
 #include "base/aligned_buffer.h"
 #include "base/error.h"
 #include "bindings/byte_span.h"
+#include "bindings/stored_scope.h"
 #include "kernels/layer_norm_s8/layer_norm_s8.h"
 
 namespace py = pybind11;
@@ -50,6 +51,7 @@ void run(const std::string& name, const py::buffer& in, const py::buffer& out, i
   args.epsilon = epsilon;
   args.in_zero_point = static_cast<uint8_t>(in_zero_point);
   args.requant = make_requant(RoundingMode::kFloatRne, zero_point, qmin, qmax);
+  const StoredScope stored({&in, &out});
   kernel->run(args);
 }
 

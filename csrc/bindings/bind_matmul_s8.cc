@@ -6,6 +6,7 @@
 #include "base/aligned_buffer.h"
 #include "base/error.h"
 #include "bindings/byte_span.h"
+#include "bindings/stored_scope.h"
 #include "kernels/matmul_s8/matmul_s8.h"
 
 namespace py = pybind11;
@@ -63,6 +64,7 @@ void run(const std::string& name, const py::buffer& a, const py::buffer& b, cons
   args.b_zero_point = pack.b_zero_point;
   args.scale = scale;
   args.requant = make_requant(RoundingMode::kFloatRne, zero_point, qmin, qmax);
+  const StoredScope stored({&a, &b, &c});
   kernel->pack(pack);
   kernel->run(args);
 }

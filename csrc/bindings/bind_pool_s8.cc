@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "bindings/byte_span.h"
+#include "bindings/stored_scope.h"
 #include "kernels/pool_s8/pool_s8.h"
 
 namespace py = pybind11;
@@ -60,6 +61,7 @@ double run(const std::string& name, const py::buffer& in, int64_t in_offset, int
   args.zero_sum = zero_sum;
   args.multiplier = multiplier;
   args.requant = make_requant(RoundingMode::kFloatRne, zero_point, qmin, qmax);
+  const StoredScope stored({&in, &out});
   py::gil_scoped_release nogil;
   kernel.run(args);
   double best = std::numeric_limits<double>::infinity();

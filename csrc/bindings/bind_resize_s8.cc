@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "bindings/byte_span.h"
+#include "bindings/stored_scope.h"
 #include "kernels/resize_s8/resize_s8.h"
 
 namespace py = pybind11;
@@ -74,6 +75,7 @@ double run(const std::string& name, const py::buffer& top, const py::buffer& bot
   args.zero_sum = in_zero_point * kResizeOne * kResizeOne;
   args.multiplier = multiplier;
   args.requant = make_requant(RoundingMode::kFloatRne, zero_point, qmin, qmax);
+  const StoredScope stored({&top, &bottom, &out});
   py::gil_scoped_release nogil;
   kernel.run(args);
   double best = std::numeric_limits<double>::infinity();

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "bindings/byte_span.h"
+#include "bindings/stored_scope.h"
 #include "kernels/softmax_s8/softmax_s8.h"
 
 namespace py = pybind11;
@@ -37,6 +38,7 @@ void run(const std::string& name, const py::buffer& in, const py::buffer& out, i
   args.table = reinterpret_cast<const uint32_t*>(byte_span(table, 0, 1024, false));
   args.out_scale = out_scale;
   args.requant = make_requant(RoundingMode::kFloatRne, zero_point, qmin, qmax);
+  const StoredScope stored({&in, &out});
   kernel->run(args);
 }
 

@@ -12,6 +12,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "bindings/byte_span.h"
+#include "bindings/stored_scope.h"
 #include "kernels/winograd_s8/pack.h"
 #include "kernels/winograd_s8/winograd_s8.h"
 
@@ -95,6 +96,7 @@ class WinogradS8 {
            const py::buffer& out, int64_t out_offset, int64_t out_row, int64_t out_pixel,
            int32_t out_h, int32_t out_w) {
     bind(in, {in_offset, in_row, in_pixel}, out, {out_offset, out_row, out_pixel}, out_h, out_w);
+    const StoredScope stored({&in, &out});
     py::gil_scoped_release nogil;
     run_panels();
   }

@@ -15,7 +15,7 @@ enum class RoundingMode : uint8_t {
 // Shared by every output of a step. Per-channel multipliers travel beside the packed weights.
 struct Requant {
   RoundingMode mode = RoundingMode::kFloatRne;
-  uint8_t zero_point = 0;  // output zero point; 8-bit activations are u8 inside the runtime
+  uint8_t zero_point = 0;  // output zero point of u8; for stored bytes see kernels/stored.h
   uint8_t qmin = 0;        // fused activation: inclusive clamp bounds after the zero point is added
   uint8_t qmax = 255;
   // The same bounds before the zero point, as float32, applied before the conversion to int,

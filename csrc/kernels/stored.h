@@ -14,10 +14,12 @@ inline constexpr uint8_t kStoredFlip = 0x80;  // stored byte = value ^ kStoredFl
 #else
 inline constexpr uint8_t kStoredFlip = 0;
 #endif
-inline constexpr int32_t kStoredOffset = kStoredFlip;  // value - what the byte means as s8 or u8
+inline constexpr int32_t kStoredOffset = kStoredFlip;
 
 // static: files compiled for different instruction sets must not share an inline function.
 static inline int32_t value_of(uint8_t stored) { return stored ^ kStoredFlip; }
+// The byte as the multipliers see it, s8 or u8: value - kStoredOffset.
+static inline int32_t number_of(uint8_t stored) { return value_of(stored) - kStoredOffset; }
 static inline uint8_t stored_of(int32_t value) { return static_cast<uint8_t>(value ^ kStoredFlip); }
 
 }  // namespace octavo

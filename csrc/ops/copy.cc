@@ -23,6 +23,10 @@ class Copy final : public Op {
 
 }  // namespace
 
+std::unique_ptr<Op> make_copy(const StepView& step, const PrepareContext& context) {
+  return std::make_unique<Copy>(step, context);
+}
+
 std::unique_ptr<Op> prepare_copy(const StepView& step, const PrepareContext& context) {
   step.expect({1, 1, 0, 0, 0});
   const Tensor& x = step.input(0);
@@ -32,7 +36,7 @@ std::unique_ptr<Op> prepare_copy(const StepView& step, const PrepareContext& con
   }
   step.expect_same_dims(x, y);
   step.expect_disjoint(y, x);
-  return std::make_unique<Copy>(step, context);
+  return stored_flip(x) == stored_flip(y) ? make_copy(step, context) : make_flip(step, context);
 }
 
 }  // namespace octavo

@@ -24,7 +24,7 @@ class Dequantize final : public Op {
         kernels_(select_convert(context.cap)),
         scale_(step.input(0).scale) {
     const Tensor& x = step.input(0);
-    flip_ = x.dtype == DType::kS8 ? 0x80 : 0;
+    flip_ = (x.dtype == DType::kS8 ? 0x80 : 0) ^ stored_flip(x);
     zero_point_ = x.zero_point + (x.dtype == DType::kS8 ? 128 : 0);
     choose_layout();
     info_ = {kernels_.name, kernels_.isa, Precision::kInt8,

@@ -26,7 +26,7 @@ class Fill final : public Op {
         loops_(loops_over(step.output(0))),
         item_(step.output(0).item_size()) {
     // The low bytes of the int are the element's; 8-byte elements extend its sign.
-    bits_ = static_cast<uint64_t>(int64_t{step.ints.data[0]});
+    bits_ = static_cast<uint64_t>(int64_t{step.ints.data[0]}) ^ stored_flip(step.output(0));
     info_ = {"fill", Isa::kScalar, Precision::kCopy, 1};
   }
 

@@ -54,6 +54,10 @@ class Flip final : public Op {
 
 }  // namespace
 
+std::unique_ptr<Op> make_flip(const StepView& step, const PrepareContext& context) {
+  return std::make_unique<Flip>(step, context);
+}
+
 std::unique_ptr<Op> prepare_flip(const StepView& step, const PrepareContext& context) {
   step.expect({1, 1, 0, 0, 0});
   const Tensor& x = step.input(0);
@@ -64,7 +68,7 @@ std::unique_ptr<Op> prepare_flip(const StepView& step, const PrepareContext& con
   }
   step.expect_same_dims(x, y);
   step.expect_disjoint(y, x);
-  return std::make_unique<Flip>(step, context);
+  return stored_flip(x) == stored_flip(y) ? make_flip(step, context) : make_copy(step, context);
 }
 
 }  // namespace octavo

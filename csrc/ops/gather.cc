@@ -54,7 +54,8 @@ class Gather final : public Op {
     }
     count_ = found.size / block;
     table_ = AlignedBuffer(static_cast<size_t>(found.size));
-    std::memcpy(table_.data(), found.data, table_.size());
+    const uint8_t flip = stored_flip(step.output(0));
+    for (size_t i = 0; i < table_.size(); ++i) table_.data()[i] = found.data[i] ^ flip;
     packed_bytes_ = found.size;
   }
 

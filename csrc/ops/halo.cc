@@ -15,7 +15,7 @@ HaloFill::HaloFill(const Tensor& t)
       row_(t.strides[1]),
       pixel_(t.strides[2]),
       pixel_bytes_(t.dims[3] * t.item_size()),
-      value_(t.dtype == DType::kU8 ? t.zero_point : 0) {
+      value_(t.dtype == DType::kU8 ? t.zero_point ^ stored_flip(t) : 0) {
   info_.kernel = "halo";
 }
 

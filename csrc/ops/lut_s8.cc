@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/lut_s8/lut_s8.h"
 
-#include <cstring>
-
 #include "base/parallel.h"
+#include "kernels/stored.h"
 #include "ops/loop_nest.h"
 #include "ops/op.h"
 
@@ -22,7 +21,9 @@ class Lut final : public Op {
     if (loops_.inner_stride(0) != 1 || loops_.inner_stride(1) != 1) {
       loops_ = loops_.with_unit_inner(1);
     }
-    std::memcpy(table_, step.constant(0, DType::kU8, 256, "table"), sizeof table_);
+    // Kernels look up bytes as they are stored.
+    const uint8_t* table = step.constant(0, DType::kU8, 256, "table");
+    for (int value = 0; value < 256; ++value) table_[stored_of(value)] = stored_of(table[value]);
     info_ = {kernel_.name, kernel_.isa, Precision::kInt8,
              threads_for(context, 0, 4 * step.output(0).elements())};
   }

@@ -89,6 +89,11 @@ inline int threads_for(const PrepareContext& context, int64_t macs, int64_t byte
 #include "ops/ops.inc"
 #undef OCTAVO_OP
 
+// The moves behind `copy` and `flip`, whichever the stored forms of x and y call for: bytes as they
+// are, or XOR 0x80.
+std::unique_ptr<Op> make_copy(const StepView& step, const PrepareContext& context);
+std::unique_ptr<Op> make_flip(const StepView& step, const PrepareContext& context);
+
 // Likewise for the kinds that leave a choice.
 KernelNames conv_s8_kernels(const StepView& step, const PrepareContext& context);
 KernelNames linear_s8_kernels(const StepView& step, const PrepareContext& context);

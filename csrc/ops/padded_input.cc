@@ -41,7 +41,7 @@ PaddedInput::PaddedInput(const StepView& step, const Tensor& x, const Tensor& y,
   }
   copied_ = true;
   in_ = Address(x);
-  pad_value_ = x.dtype == DType::kU8 ? x.zero_point : 0;
+  pad_value_ = x.dtype == DType::kU8 ? x.zero_point ^ stored_flip(x) : 0;
   pad_top_ = w.pad_top;
   images_ = x.dims[0];
   rows_ = x.dims[1];

@@ -22,7 +22,7 @@ class Quantize final : public Op {
         kernels_(select_convert(context.cap)),
         scale_(step.output(0).scale) {
     const Tensor& y = step.output(0);
-    flip_ = y.dtype == DType::kS8 ? 0x80 : 0;
+    flip_ = (y.dtype == DType::kS8 ? 0x80 : 0) ^ stored_flip(y);
     zero_point_ = y.zero_point + (y.dtype == DType::kS8 ? 128 : 0);
     choose_layout();
     info_ = {kernels_.name, kernels_.isa, Precision::kInt8,

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/checked.h"
+#include "kernels/stored.h"
 
 namespace octavo {
 namespace {
@@ -150,6 +151,10 @@ bool same_elements(const Tensor& a, const Tensor& b) {
     if (a.dims[i] != 1 && a.strides[i] != b.strides[i]) return false;
   }
   return true;
+}
+
+uint8_t stored_flip(const Tensor& tensor) {
+  return tensor.dtype == DType::kU8 && tensor.location == Location::kArena ? kStoredFlip : 0;
 }
 
 }  // namespace octavo

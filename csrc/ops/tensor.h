@@ -65,6 +65,10 @@ struct ByteRange {
 };
 ByteRange touched_bytes(const Tensor& tensor);
 
+// An 8-bit value XOR this is its byte in the tensor. Activations in the arena lie as the CPU's
+// multipliers want them (kernels/stored.h); s8 tensors and the caller's are what they say.
+uint8_t stored_flip(const Tensor& tensor);
+
 // No byte belongs to both (halos not counted). Exact for tensors of different bases, for separate
 // ranges and for slices side by side in one buffer (concat); otherwise errs towards false.
 bool disjoint(const Tensor& a, const Tensor& b);

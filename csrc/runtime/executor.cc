@@ -184,6 +184,9 @@ void Executor::read_tensor(const Tensor& tensor, uint8_t* out) {
   Workspace* workspace = workspaces_->acquire_last();
   if (workspace == nullptr) fail(ErrorCode::kInvalidArgument, "a run is in progress");
   StridedCopy(tensor, dense_like(tensor)).run(workspace->arena.data() + tensor.offset, out, 1);
+  if (const uint8_t flip = stored_flip(tensor)) {
+    for (int64_t i = 0; i < tensor.bytes(); ++i) out[i] ^= flip;
+  }
   workspaces_->release(workspace);
 }
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packed weights in a file: used when everything fits, packed anew otherwise, never wrong."""
 
-import multiprocessing
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -158,23 +159,24 @@ def test_parts_that_lie_never_crash(net, tmp_path, rng):
         outputs_of(session, data, inputs)
 
 
-def compile_in_a_process(data, folder, queue):
-    queue.put(prepared(data, folder).packed_complete)
+COMPILE = """
+import sys
+from pathlib import Path
+from octavo import _core
+from octavo.plan import packed
+plan = _core.Plan.from_bytes(Path(sys.argv[1]).read_bytes())
+packed.prepare(plan, None, 1, [], Path(sys.argv[2]))
+"""
 
 
 def test_many_processes_share_a_folder(net, tmp_path):
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    workers = [
-        context.Process(target=compile_in_a_process, args=(net[0], tmp_path, queue))
-        for _ in range(4)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-        assert worker.exitcode == 0
-    assert prepared(net[0], tmp_path).packed_complete
+    plan, folder = tmp_path / "net.octavo", tmp_path / "packed"
+    plan.write_bytes(net[0])
+    folder.mkdir()
+    command = [sys.executable, "-c", COMPILE, str(plan), str(folder)]
+    workers = [subprocess.Popen(command) for _ in range(4)]
+    assert [worker.wait(120) for worker in workers] == [0] * 4
+    assert prepared(net[0], folder).packed_complete
 
 
 @pytest.mark.parametrize("folder", ["missing", "file", 3, b"x"])

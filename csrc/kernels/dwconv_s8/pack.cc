@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "kernels/stored.h"
 
 namespace octavo {
 namespace {
@@ -90,7 +91,8 @@ using Quads = GroupPacking<int8_t, 4, 4, 16>;
 uint32_t folded_dwconv_s8_bias(const DwconvS8Weights& w, int64_t c) {
   uint32_t bias = static_cast<uint32_t>(w.bias[c]);
   for (int64_t t = 0; t < int64_t{w.kh} * w.kw; ++t) {
-    bias -= static_cast<uint32_t>(w.in_zero_point * w.weights[t * w.channels + c]);
+    bias -=
+        static_cast<uint32_t>((w.in_zero_point - kStoredOffset) * w.weights[t * w.channels + c]);
   }
   return bias;
 }

@@ -2,6 +2,7 @@
 // The norm of dwconv_s8: the other rows equal this file bit by bit.
 #include "kernels/dwconv_s8/dwconv_s8.h"
 #include "kernels/round_scalar.h"
+#include "kernels/stored.h"
 
 namespace octavo {
 namespace {
@@ -16,7 +17,7 @@ void accumulate(const DwconvS8Args& args, ptrdiff_t pixel, int c, int n, uint32_
     for (int j = 0; j < args.kw; ++j, w += args.channels) {
       const ptrdiff_t column = pixel + static_cast<ptrdiff_t>(j) * args.dilation_x;
       const uint8_t* in = args.in_rows[i] + column * args.in_pixel_stride + c;
-      for (int k = 0; k < n; ++k) acc[k] += static_cast<uint32_t>(in[k] * w[k]);
+      for (int k = 0; k < n; ++k) acc[k] += static_cast<uint32_t>(number_of(in[k]) * w[k]);
     }
   }
 }
@@ -33,7 +34,7 @@ void dwconv_s8_any_scalar(const DwconvS8Args& args) {
       accumulate(args, static_cast<ptrdiff_t>(x) * args.stride_x, c, n, acc);
       for (int k = 0; k < n; ++k) {
         const float v = static_cast<float>(static_cast<int32_t>(acc[k])) * args.packed.scale[c + k];
-        out[c + k] = static_cast<uint8_t>(round_clamped(v, rq.lo, rq.hi) + rq.zero_point);
+        out[c + k] = stored_of(round_clamped(v, rq.lo, rq.hi) + rq.zero_point);
       }
     }
   }

@@ -6,6 +6,7 @@
 
 #include "kernels/gemm_s8/k4.h"
 #include "kernels/gemm_s8/pair.h"
+#include "kernels/stored.h"
 
 namespace octavo {
 namespace {
@@ -254,12 +255,12 @@ class Packer {
     return correction;
   }
 
-  // bias - z_a * sum(w) + flipped, modulo 2^32 like the accumulator.
+  // bias - z_a * sum(w) + flipped with z_a as A is stored, modulo 2^32 like the accumulator.
   int32_t corrected_bias(int32_t channel, uint32_t flipped) const {
     const int16_t* w = column(channel);
     uint32_t sum = 0;
     for (int32_t i = 0; i < k_; ++i) sum += static_cast<uint32_t>(w[i]);
-    const uint32_t correction = static_cast<uint32_t>(weights_.a_zero_point) * sum;
+    const uint32_t correction = static_cast<uint32_t>(weights_.a_zero_point - kStoredOffset) * sum;
     return static_cast<int32_t>(static_cast<uint32_t>(weights_.bias[channel]) - correction +
                                 flipped);
   }

@@ -2,6 +2,7 @@
 // The norm of gemm_s8: the other rows equal this file bit by bit.
 #include "kernels/gemm_s8/gemm_s8.h"
 #include "kernels/round_scalar.h"
+#include "kernels/stored.h"
 
 namespace octavo {
 namespace {
@@ -16,7 +17,7 @@ void accumulate(const GemmS8Block& block, const uint8_t* a, uint32_t (&acc)[kNr]
     const uint8_t* a4 = a + block.step_offset[s];
     const int8_t* w = block.weights + s * (kNr * 4);
     for (int c = 0; c < kNr; ++c) {
-      for (int k = 0; k < 4; ++k) acc[c] += product(a4[k], w[c * 4 + k]);
+      for (int k = 0; k < 4; ++k) acc[c] += product(number_of(a4[k]), w[c * 4 + k]);
     }
   }
 }
@@ -27,7 +28,7 @@ void row(const GemmS8Block& block, const Requant& rq, const uint8_t* a, uint8_t*
   accumulate(block, a, acc);
   for (int c = 0; c < block.n; ++c) {
     const float v = static_cast<float>(static_cast<int32_t>(acc[c])) * block.scale[c];
-    out[c] = static_cast<uint8_t>(round_clamped(v, rq.lo, rq.hi) + rq.zero_point);
+    out[c] = stored_of(round_clamped(v, rq.lo, rq.hi) + rq.zero_point);
   }
 }
 

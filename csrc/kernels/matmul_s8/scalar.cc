@@ -2,6 +2,7 @@
 // The norm of matmul_s8: the other rows equal this file bit by bit.
 #include "kernels/matmul_s8/matmul_s8.h"
 #include "kernels/round_scalar.h"
+#include "kernels/stored.h"
 
 namespace octavo {
 namespace {
@@ -20,7 +21,7 @@ void pack_matmul_s8_scalar(const MatmulS8Pack& p) {
     int16_t* out = block_of(p.packed, j, p.k) + j % kNr;
     const uint8_t* b = p.b + j * p.n_stride;
     for (int64_t k = 0; k < p.k; ++k) {
-      out[k * kNr] = static_cast<int16_t>(b[k * p.k_stride] - p.b_zero_point);
+      out[k * kNr] = static_cast<int16_t>(value_of(b[k * p.k_stride]) - p.b_zero_point);
     }
   }
 }
@@ -34,10 +35,10 @@ void matmul_s8_1x32_scalar(const MatmulS8Args& args) {
       const int16_t* b = block_of(const_cast<uint8_t*>(args.packed), j, args.k) + j % kNr;
       uint32_t sum = 0;  // wraps by definition
       for (int64_t k = 0; k < args.k; ++k) {
-        sum += static_cast<uint32_t>((a[k] - args.a_zero_point) * b[k * kNr]);
+        sum += static_cast<uint32_t>((value_of(a[k]) - args.a_zero_point) * b[k * kNr]);
       }
       const float v = static_cast<float>(static_cast<int32_t>(sum)) * args.scale;
-      c[j] = static_cast<uint8_t>(round_clamped(v, rq.lo, rq.hi) + rq.zero_point);
+      c[j] = stored_of(round_clamped(v, rq.lo, rq.hi) + rq.zero_point);
     }
   }
 }

@@ -2,6 +2,7 @@
 // The norm of pool_s8: the other rows equal this file bit by bit.
 #include "kernels/pool_s8/pool_s8.h"
 #include "kernels/round_scalar.h"
+#include "kernels/stored.h"
 
 namespace octavo {
 namespace {
@@ -30,12 +31,15 @@ void for_each_pixel(const PoolS8Args& args, int c, const Body& body) {
 void maxpool_s8_scalar(const PoolS8Args& args) {
   const Requant& rq = args.requant;
   for_each_block(args, [&](int c, int n) {
-    uint8_t best[kBlock];
+    int32_t best[kBlock];
     for (int k = 0; k < n; ++k) best[k] = rq.qmin;
     for_each_pixel(args, c, [&](const uint8_t* in) {
-      for (int k = 0; k < n; ++k) best[k] = in[k] > best[k] ? in[k] : best[k];
+      for (int k = 0; k < n; ++k) {
+        const int32_t value = value_of(in[k]);
+        best[k] = value > best[k] ? value : best[k];
+      }
     });
-    for (int k = 0; k < n; ++k) args.out[c + k] = best[k] < rq.qmax ? best[k] : rq.qmax;
+    for (int k = 0; k < n; ++k) args.out[c + k] = stored_of(best[k] < rq.qmax ? best[k] : rq.qmax);
   });
 }
 
@@ -45,11 +49,11 @@ void avgpool_s8_scalar(const PoolS8Args& args) {
     int32_t sum[kBlock];
     for (int k = 0; k < n; ++k) sum[k] = -args.zero_sum;
     for_each_pixel(args, c, [&](const uint8_t* in) {
-      for (int k = 0; k < n; ++k) sum[k] += in[k];
+      for (int k = 0; k < n; ++k) sum[k] += value_of(in[k]);
     });
     for (int k = 0; k < n; ++k) {
       const float v = static_cast<float>(sum[k]) * args.multiplier;
-      args.out[c + k] = static_cast<uint8_t>(round_clamped(v, rq.lo, rq.hi) + rq.zero_point);
+      args.out[c + k] = stored_of(round_clamped(v, rq.lo, rq.hi) + rq.zero_point);
     }
   });
 }

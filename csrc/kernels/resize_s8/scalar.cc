@@ -2,6 +2,7 @@
 // The norm of resize_s8: the other rows equal this file bit by bit.
 #include "kernels/resize_s8/resize_s8.h"
 #include "kernels/round_scalar.h"
+#include "kernels/stored.h"
 
 namespace octavo {
 
@@ -15,11 +16,13 @@ void resize_s8_scalar(const ResizeS8Args& args) {
     const uint8_t* bottom_left = args.bottom + column.left;
     const uint8_t* bottom_right = args.bottom + column.right;
     for (int c = 0; c < args.channels; ++c) {
-      const int32_t left = top_left[c] * top_weight + bottom_left[c] * bottom_weight;
-      const int32_t right = top_right[c] * top_weight + bottom_right[c] * bottom_weight;
+      const int32_t left =
+          value_of(top_left[c]) * top_weight + value_of(bottom_left[c]) * bottom_weight;
+      const int32_t right =
+          value_of(top_right[c]) * top_weight + value_of(bottom_right[c]) * bottom_weight;
       const int32_t acc = left * (kResizeOne - column.right_weight) + right * column.right_weight;
       const float v = static_cast<float>(acc - args.zero_sum) * args.multiplier;
-      out[c] = static_cast<uint8_t>(round_clamped(v, rq.lo, rq.hi) + rq.zero_point);
+      out[c] = stored_of(round_clamped(v, rq.lo, rq.hi) + rq.zero_point);
     }
   }
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/checked.h"
+#include "kernels/stored.h"
 
 namespace octavo {
 namespace {
@@ -137,8 +138,8 @@ int32_t scaled_bias(const WinogradS8Weights& w, int64_t c) {
   const int64_t k = int64_t{kTaps} * w.channels;
   uint32_t sum = 0;
   for (int64_t i = 0; i < k; ++i) sum += static_cast<uint32_t>(w.weights[c * k + i]);
-  const uint32_t bias =
-      static_cast<uint32_t>(w.bias[c]) - static_cast<uint32_t>(w.a_zero_point) * sum;
+  const uint32_t bias = static_cast<uint32_t>(w.bias[c]) -
+                        static_cast<uint32_t>(w.a_zero_point - kStoredOffset) * sum;
   return static_cast<int32_t>(kScale * bias);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The norm of winograd_s8: the other rows equal this file bit by bit.
 #include "kernels/round_scalar.h"
+#include "kernels/stored.h"
 #include "kernels/winograd_s8/winograd_s8.h"
 
 namespace octavo {
@@ -38,7 +39,7 @@ void transform_channel(const WinogradS8Args& args, const WinogradS8Tile& tile, i
   for (int i = 0; i < kWinogradWindow; ++i) {
     const uint8_t* row = tile.in + clip(i, tile.rows) * args.in_row_stride + c;
     for (int j = 0; j < kWinogradWindow; ++j) {
-      d[i * kWinogradWindow + j] = row[clip(j, tile.cols) * args.in_pixel_stride];
+      d[i * kWinogradWindow + j] = number_of(row[clip(j, tile.cols) * args.in_pixel_stride]);
     }
   }
   for (int j = 0; j < kWinogradWindow; ++j) input_1d(d + j, kWinogradWindow, d + j);
@@ -77,7 +78,7 @@ void store_column(const WinogradS8Args& args, const WinogradS8Tile& tile, int c,
       const int32_t sum64 = static_cast<int32_t>(y[i * kWinogradWindow + j] * kInverse9);
       const float value = static_cast<float>(sum64) * args.packed.scale[c];
       tile.out[i * args.out_row_stride + j * args.out_pixel_stride + c] =
-          static_cast<uint8_t>(round_clamped(value, rq.lo, rq.hi) + rq.zero_point);
+          stored_of(round_clamped(value, rq.lo, rq.hi) + rq.zero_point);
     }
   }
 }
