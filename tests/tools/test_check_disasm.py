@@ -116,6 +116,7 @@ def test_short_name() -> None:
     assert check_disasm.short_name(symbol) == "tile<4, Rne>"
 
 
+SDOT = "sdot\tv0.4s, v1.16b, v2.16b"
 ARM_HEADER = HEADER.replace("octavo::kernel(", "void octavo::(anonymous namespace)::tile<8, 1>(")
 
 
@@ -170,6 +171,13 @@ def test_arm_frame_pointer(prologue: str, spilled: int) -> None:
 
 def test_arm_calls_and_jumps_elsewhere_make_no_loop() -> None:
     assert arm_loops("bl\t0 <x>", "b\tffff <elsewhere>", "blr\tx3", "br\tx4", "ret") == []
+
+
+@pytest.mark.parametrize(("work", "failures"), [("fadd\tv0.4s, v0.4s, v1.4s", 0), (SDOT, 1)])
+def test_arm_loop_with_a_call(work: str, failures: int) -> None:
+    found = arm_loops(work, "ldr\tq1, [sp, #32]", "bl\t0 <memcpy>", "b.ne\t0 <x>")
+    assert found[0].spills == 1
+    assert check_disasm.check_family("x/neon", "x", found) == failures
 
 
 def test_arm_accumulators_behind_a_pointer() -> None:
