@@ -6,7 +6,8 @@
 #include "base/isa.h"
 #include "kernels/requant.h"
 
-// gemm_s8: C[i][c] = requantize(bias[c] + sum_k A[i][k] * W[c][k]), A u8, W 9-bit, C u8.
+// gemm_s8: C[i][c] = requantize(bias[c] + sum_k A[i][k] * W[c][k]), A u8, W 9-bit, C u8; A and C
+// in stored form (kernels/stored.h).
 //
 // One kernel for 1x1, kxk, strided, dilated, grouped convolution and linear layers: K is a list of
 // dword steps, each at an explicit byte offset from the row pointer. A 1x1 convolution walks one
@@ -26,7 +27,7 @@ struct GemmS8Block {
   const int32_t* flipped_offset;   // [flipped_count]
   const int32_t* bias;             // [nr] with all corrections, in the kernel's column order
   const float* scale;              // [nr] requantize multipliers, in the kernel's column order
-  int32_t step_count;              // even if the path is kMaddubs
+  int32_t step_count;              // even if the path is kMaddubs, else at least 1
   int32_t flipped_count;           // 0 unless the path is kMaddubs
   int32_t flipped_pairs;           // flipped steps (2i, 2i + 1) are pairs for i < flipped_pairs
   int32_t n;  // valid columns, 1..nr; only the last block of a group has n < nr
@@ -50,8 +51,8 @@ using GemmS8Fn = void (*)(const GemmS8Args& args);
 // How a kernel wants its weights. Everything that differs between rows is here, so pack.cc and
 // select.cc are written once.
 enum class GemmS8Path : uint8_t {
-  // vpdpbusd, vpmaddwd, scalar: any s8 weights. A step whose weights leave s8 is repeated with the
-  // rest.
+  // vpdpbusd, vpmaddwd, sdot, scalar: any s8 weights. A step whose weights leave s8 is repeated
+  // with the rest.
   kDot,
   // vpmaddubsw saturates at int16, so pack proves that no lane can get there. The s8 steps come in
   // pairs whose products may even be added as int16 before vpmaddwd widens them. All others are
