@@ -9,7 +9,7 @@
 namespace octavo {
 namespace {
 
-constexpr int64_t kBlock = 16;
+constexpr int kBlock = 16;
 
 // A real division, which bounds these kernels on every core. fcvtns gives 0 for NaN and saturates,
 // as do the narrowing moves and the addition: nothing needs a clamp.
@@ -39,56 +39,91 @@ struct Quantizer {
     return veorq_u8(vqmovun_high_s16(lo, to_s16(in + 8)), flip);
   }
 
+  uint8_t one(float x) const {
+    const int32x2_t s32 = vdup_n_s32(vcvtns_s32_f32(x / vgetq_lane_f32(scale, 0)));
+    const int16x4_t s16 = vqadd_s16(vqmovn_s32(vcombine_s32(s32, s32)), vget_low_s16(zero_point));
+    const uint8x8_t u8 = vqmovun_s16(vcombine_s16(s16, s16));
+    return vget_lane_u8(veor_u8(u8, vget_low_u8(flip)), 0);
+  }
+
   // 1..15 values; the other bytes do not matter.
   uint8x16_t few(const float* in, int64_t n) const {
     float x[kBlock] = {};
     std::memcpy(x, in, static_cast<size_t>(n) * sizeof(float));
     return sixteen(x);
   }
-
-  uint8x16_t up_to_16(const float* in, int64_t n) const {
-    return n < kBlock ? few(in, n) : sixteen(in);
-  }
 };
 
-// 16 pixels of 1 to 4 channels, which the interleaving stores put together.
-template <int kCount>
-struct Planes {
-  uint8x16_t plane[kCount];
-
-  Planes(const QuantizeChwArgs& args, const Quantizer& q, int32_t c, int32_t x, int64_t pixels) {
-    for (int i = 0; i < kCount; ++i) {
-      plane[i] = q.up_to_16(args.in + (c + i) * args.in_channel_stride + x, pixels);
-    }
+// step(first pixel) for steps of kPixels pixels that cover a row; the last one moves back over
+// pixels already done. Shorter rows take `count` channels from c on pixel by pixel.
+template <int kPixels, class Step>
+inline void for_each_step(const QuantizeChwArgs& args, const Quantizer& q, int32_t c, int32_t count,
+                          const Step& step) {
+  int32_t x = 0;
+  for (; x + kPixels <= args.width; x += kPixels) step(x);
+  if (x == args.width) return;
+  if (args.width >= kPixels) return step(args.width - kPixels);
+  for (int32_t i = c; i < c + count; ++i) {
+    const float* in = args.in + i * args.in_channel_stride;
+    for (x = 0; x < args.width; ++x) args.out[x * args.out_pixel_stride + i] = q.one(in[x]);
   }
+}
 
-  void store(uint8_t* out) const {
+// 16 pixels of 1 to 4 channels side by side, which the interleaving stores put together.
+template <int kCount>
+void packed_channels(const QuantizeChwArgs& args, const Quantizer& q) {
+  for_each_step<kBlock>(args, q, 0, kCount, [&](int32_t x) {
+    const float* in = args.in + x;
+    uint8_t* out = args.out + x * kCount;
+    uint8x16_t plane[kCount];
+    for (int i = 0; i < kCount; ++i) plane[i] = q.sixteen(in + i * args.in_channel_stride);
     if constexpr (kCount == 1) vst1q_u8(out, plane[0]);
     if constexpr (kCount == 2) vst2q_u8(out, {{plane[0], plane[1]}});
     if constexpr (kCount == 3) vst3q_u8(out, {{plane[0], plane[1], plane[2]}});
     if constexpr (kCount == 4) vst4q_u8(out, {{plane[0], plane[1], plane[2], plane[3]}});
+  });
+}
+
+// One of 16 / sizeof(Lane) pixels after the other.
+template <class Lane, class Vector>
+inline uint8_t* store_lanes(uint8_t* out, ptrdiff_t stride, Vector v) {
+  for (int i = 0; i < kBlock / static_cast<int>(sizeof(Lane)); ++i, out += stride) {
+    const Lane lane = v[i];
+    std::memcpy(out, &lane, sizeof lane);
   }
-};
+  return out;
+}
+
+inline void store_pixels(uint8_t* out, ptrdiff_t stride, const uint8x16_t (&plane)[1]) {
+  store_lanes<uint8_t>(out, stride, plane[0]);
+}
+
+inline void store_pixels(uint8_t* out, ptrdiff_t stride, const uint8x16_t (&plane)[2]) {
+  out = store_lanes<uint16_t>(out, stride, vreinterpretq_u16_u8(vzip1q_u8(plane[0], plane[1])));
+  store_lanes<uint16_t>(out, stride, vreinterpretq_u16_u8(vzip2q_u8(plane[0], plane[1])));
+}
+
+inline void store_pixels(uint8_t* out, ptrdiff_t stride, const uint8x16_t (&plane)[4]) {
+  const uint16x8_t front[2] = {vreinterpretq_u16_u8(vzip1q_u8(plane[0], plane[1])),
+                               vreinterpretq_u16_u8(vzip2q_u8(plane[0], plane[1]))};
+  const uint16x8_t back[2] = {vreinterpretq_u16_u8(vzip1q_u8(plane[2], plane[3])),
+                              vreinterpretq_u16_u8(vzip2q_u8(plane[2], plane[3]))};
+  for (int i = 0; i < 2; ++i) {
+    const uint16x8_t lo = vzip1q_u16(front[i], back[i]), hi = vzip2q_u16(front[i], back[i]);
+    out = store_lanes<uint32_t>(out, stride, vreinterpretq_u32_u16(lo));
+    out = store_lanes<uint32_t>(out, stride, vreinterpretq_u32_u16(hi));
+  }
+}
 
 // Channels c to c + kCount - 1 of a row.
 template <int kCount>
 void few_channels(const QuantizeChwArgs& args, const Quantizer& q, int32_t c) {
-  const bool packed = args.out_pixel_stride == kCount;
-  uint8_t* out = args.out + c;
-  for (int32_t x = 0; x < args.width; x += kBlock) {
-    const int64_t pixels = args.width - x < kBlock ? args.width - x : kBlock;
-    const Planes<kCount> planes(args, q, c, x, pixels);
-    if (packed && pixels == kBlock) {
-      planes.store(out);
-      out += kBlock * kCount;
-      continue;
-    }
-    uint8_t bytes[kBlock * kCount];
-    planes.store(bytes);
-    for (int64_t i = 0; i < pixels; ++i, out += args.out_pixel_stride) {
-      std::memcpy(out, bytes + i * kCount, kCount);
-    }
-  }
+  for_each_step<kBlock>(args, q, c, kCount, [&](int32_t x) {
+    const float* in = args.in + c * args.in_channel_stride + x;
+    uint8x16_t plane[kCount];
+    for (int i = 0; i < kCount; ++i) plane[i] = q.sixteen(in + i * args.in_channel_stride);
+    store_pixels(args.out + x * args.out_pixel_stride + c, args.out_pixel_stride, plane);
+  });
 }
 
 // rows[i] = channel i of 8 pixels on entry, pixel i of 8 channels on return.
@@ -123,16 +158,7 @@ inline void step8x8(const QuantizeChwArgs& args, const Quantizer& q, int32_t c, 
 
 // Channels c to c + 7 of a row.
 void eight_channels(const QuantizeChwArgs& args, const Quantizer& q, int32_t c) {
-  int32_t x = 0;
-  for (; x + 8 <= args.width; x += 8) step8x8(args, q, c, x);
-  if (x == args.width) return;
-  const int32_t pixels = args.width - x;
-  for (int32_t i = c; i < c + 8; ++i) {
-    uint8_t bytes[kBlock];
-    vst1q_u8(bytes, q.few(args.in + i * args.in_channel_stride + x, pixels));
-    uint8_t* out = args.out + x * args.out_pixel_stride + i;
-    for (int32_t k = 0; k < pixels; ++k, out += args.out_pixel_stride) *out = bytes[k];
-  }
+  for_each_step<8>(args, q, c, 8, [&](int32_t x) { step8x8(args, q, c, x); });
 }
 
 struct Dequantizer {
@@ -177,16 +203,26 @@ void quantize_neon(const QuantizeArgs& args) {
 
 void quantize_chw_neon(const QuantizeChwArgs& args) {
   const Quantizer q(args.scale, args.zero_point, args.flip);
-  int32_t c = 0;
-  for (; c + 8 <= args.channels; c += 8) eight_channels(args, q, c);
-  for (; c < args.channels; c += 4) {
-    switch (args.channels - c) {
-      case 1: few_channels<1>(args, q, c); break;
-      case 2: few_channels<2>(args, q, c); break;
-      case 3: few_channels<3>(args, q, c); break;
-      default: few_channels<4>(args, q, c); break;
+  if (args.out_pixel_stride == args.channels) {
+    switch (args.channels) {
+      case 1: return packed_channels<1>(args, q);
+      case 2: return packed_channels<2>(args, q);
+      case 3: return packed_channels<3>(args, q);
+      case 4: return packed_channels<4>(args, q);
+      default: break;
     }
   }
+  int32_t c = 0;
+  for (; c + 8 <= args.channels; c += 8) eight_channels(args, q, c);
+  if (c + 4 <= args.channels) {
+    few_channels<4>(args, q, c);
+    c += 4;
+  }
+  if (c + 2 <= args.channels) {
+    few_channels<2>(args, q, c);
+    c += 2;
+  }
+  if (c < args.channels) few_channels<1>(args, q, c);
 }
 
 void dequantize_neon(const DequantizeArgs& args) {

@@ -41,20 +41,23 @@ struct Table {
 }  // namespace
 
 void lut_s8_x64_neon(const LutS8Args& args) {
-  if (args.n < kBlock) {
-    for (int64_t i = 0; i < args.n; ++i) args.out[i] = args.table[args.in[i]];
+  const uint8_t* in = args.in;
+  uint8_t* out = args.out;
+  const int64_t n = args.n;
+  int64_t i = 0;
+  if (n < kBlock) {
+    for (; i < n; ++i) out[i] = args.table[in[i]];
     return;
   }
   const Table table(args.table);
   // The last block overlaps the one before: read first, because out may be in.
-  const uint8x16_t last[1] = {vld1q_u8(args.in + args.n - kBlock)};
-  int64_t i = 0;
-  for (; i + 4 * kBlock <= args.n; i += 4 * kBlock) table.look_up<4>(args.in + i, args.out + i);
-  for (; i + kBlock <= args.n; i += kBlock) table.look_up<1>(args.in + i, args.out + i);
-  if (i == args.n) return;
+  const uint8x16_t last[1] = {vld1q_u8(in + n - kBlock)};
+  for (; i + 4 * kBlock <= n; i += 4 * kBlock) table.look_up<4>(in + i, out + i);
+  for (; i + kBlock <= n; i += kBlock) table.look_up<1>(in + i, out + i);
+  if (i == n) return;
   uint8x16_t y[1];
   table.look_up(last, y);
-  vst1q_u8(args.out + args.n - kBlock, y[0]);
+  vst1q_u8(out + n - kBlock, y[0]);
 }
 
 }  // namespace octavo
