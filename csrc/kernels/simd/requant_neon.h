@@ -32,20 +32,23 @@ struct FloatRneNeon {
     return vmin_s8(vmax_s8(y, vget_low_s8(qmin_s8x16)), vget_low_s8(qmax_s8x16));
   }
 
-  // 16 accumulators.
   int8x16_t to_s8(const int32x4_t (&acc)[4], const float32x4_t (&scale)[4]) const {
-    int16x8_t s16[2];
-    to_s16(acc, scale, s16);
-    return clamp(vqmovn_high_s16(vqmovn_s16(s16[0]), s16[1]));
+    int8x16_t y[1];
+    to_s8(acc, scale, y);
+    return y[0];
   }
 
-  // 32 accumulators: enough independent work for an in-order core.
-  int8x16x2_t to_s8(const int32x4_t (&acc)[8], const float32x4_t (&scale)[8]) const {
-    int16x8_t s16[4];
+  // 16 accumulators for every vector of y; 32 occupy an in-order core.
+  template <int kBlocks>
+  void to_s8(const int32x4_t (&acc)[4 * kBlocks], const float32x4_t (&scale)[4 * kBlocks],
+             int8x16_t (&y)[kBlocks]) const {
+    int16x8_t s16[2 * kBlocks];
+    int8x8_t lo[kBlocks];
     to_s16(acc, scale, s16);
-    const int8x8_t lo[2] = {vqmovn_s16(s16[0]), vqmovn_s16(s16[2])};
-    const int8x16_t y[2] = {vqmovn_high_s16(lo[0], s16[1]), vqmovn_high_s16(lo[1], s16[3])};
-    return {{clamp(y[0]), clamp(y[1])}};
+    for (int i = 0; i < kBlocks; ++i) lo[i] = vqmovn_s16(s16[2 * i]);
+    for (int i = 0; i < kBlocks; ++i) y[i] = vqmovn_high_s16(lo[i], s16[2 * i + 1]);
+    for (int i = 0; i < kBlocks; ++i) y[i] = vmaxq_s8(y[i], qmin_s8x16);
+    for (int i = 0; i < kBlocks; ++i) y[i] = vminq_s8(y[i], qmax_s8x16);
   }
 
   // With the zero point, before the last narrowing and the clamp.
@@ -62,8 +65,6 @@ struct FloatRneNeon {
     for (int i = 0; i < kQuads / 2; ++i) s16[i] = vqmovn_high_s32(lo[i], s32[2 * i + 1]);
     for (int i = 0; i < kQuads / 2; ++i) s16[i] = vqaddq_s16(s16[i], zero_point_s16x8);
   }
-
-  int8x16_t clamp(int8x16_t y) const { return vminq_s8(vmaxq_s8(y, qmin_s8x16), qmax_s8x16); }
 
   int16x8_t zero_point_s16x8;
   int8x16_t qmin_s8x16, qmax_s8x16;
