@@ -85,8 +85,9 @@ def test_channels(row, rng, at_start):
 @pytest.mark.parametrize("channels", [1, 8, 24, 33])
 def test_widths(row, rng, channels):
     for out_w in range(1, 19):
-        case = Case(rng, channels, out_w, GEOMETRIES[out_w % 2], lo=-2, hi=3)
-        case.check(row, gap=channels % 3, out_gap=out_w % 4)
+        for geometry in GEOMETRIES[:2]:
+            case = Case(rng, channels, out_w, geometry, lo=-2, hi=3)
+            case.check(row, gap=channels % 3, out_gap=out_w % 4)
 
 
 def test_geometries(row, rng):

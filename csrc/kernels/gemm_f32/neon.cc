@@ -12,9 +12,6 @@ namespace {
 constexpr int kMr = 8, kNr = 8, kVectors = 2;  // vectors of a block
 constexpr int kStep = 4;                       // k per vector of A
 
-// Computes v here: gcc 12 otherwise keeps some sums in two registers and moves them every step.
-inline void settle(float32x4_t& v) { __asm__("" : "+w"(v)); }
-
 // acc[i][*] += A[i][k + LANE] * row k + LANE of the weights of NB blocks.
 template <int LANE, int MR, int NB>
 inline void step(const float32x4_t* a, const float* w, ptrdiff_t block_floats,

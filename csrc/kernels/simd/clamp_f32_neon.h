@@ -2,9 +2,14 @@
 #pragma once
 #include <arm_neon.h>
 
-// The end of float32 NEON kernels: clamp_f32 of fma_scalar.h, and stores that end inside a vector.
+// The end of float32 NEON kernels: clamp_f32 of fma_scalar.h, and stores that end inside a vector;
+// and what keeps their sums in registers.
 namespace octavo {
 namespace {
+
+// Computes v here. gcc 12 otherwise loads far ahead until the registers do not suffice, and keeps
+// some sums in two registers, moving them every step.
+inline void settle(float32x4_t& v) { __asm__("" : "+w"(v)); }
 
 // Compare and select: fmax and fmin would turn -0 into a bound of +0.
 struct ClampF32x4 {
