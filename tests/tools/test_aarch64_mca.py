@@ -90,7 +90,8 @@ def test_assembly_has_neither_addresses_nor_comments() -> None:
 @needs_mca
 def test_sdot_loop_reaches_the_limits() -> None:
     (row,) = mca.analyze([LOOP], mca.LIMITS)
-    shares = [row.share(cpu) for cpu in mca.LIMITS]
+    shares = [row.share(cpu) for cpu in ("cortex-a55", "neoverse-n1", "neoverse-v1")]
+    assert row.cycles["cortex-a72"] is None
     assert all(share is not None and 0.6 < share <= 1.0 for share in shares), row.cycles
     assert "(99 %)" in mca.text_table([row])
 

@@ -148,9 +148,9 @@ class Costs:
             raise SystemExit("gemm_s8 has no Arm row in this build")
         mr, nr, group = _tile(found[0].loop.isa)
         main = self._per_mac(found)
-        # A vector times a matrix uses each byte of weights once.
-        alone = [r for r in self.rows if r.loop.family == "gemm_s8" and r.loop.macs]
-        vector = self._per_mac(r for r in alone if r.loop.loaded >= r.loop.macs)
+        # Rows of every ISA: a single one gains nothing from smmla.
+        alone = [r for r in self.rows if r.loop.family == "gemm_s8" and r.loop.single_row]
+        vector = self._per_mac(alone)
         if rows == 1 and vector:
             return Gemm(1, nr, group, vector, 1)
         return Gemm(mr, nr, group, main, min(2, mr))

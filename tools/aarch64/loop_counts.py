@@ -51,6 +51,13 @@ class KernelLoop:
         return sum(map(macs_of, self.body)) if self.family in PRODUCTS else 0
 
     @property
+    def single_row(self) -> bool:
+        """Is it a matrix product that uses each weight once?"""
+        size = 4 if self.family == "gemm_f32" else 1
+        gemm = self.family in ("gemm_f32", "gemm_s8", "matmul_s8")
+        return gemm and 0 < size * self.macs <= self.loaded
+
+    @property
     def kind(self) -> str:
         """The instruction that does most of the products: smmla, sdot, smlal, fmla, or ''."""
         done = dict.fromkeys(("smmla", "sdot", "fmla", "smlal"), 0)

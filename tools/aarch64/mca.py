@@ -7,7 +7,8 @@
 Needs no Arm machine, only a (cross) build and llvm-mca 19. It assumes that every load hits the L1
 cache, that no branch is mispredicted and that all blocks of a loop run in every iteration; cycles
 are those of 200 iterations, divided by 200. Without --all, of each function only the loop with most
-products per iteration (or most instructions, where there are none) is listed.
+products per iteration (or most bytes, where there are none) is listed, and the one for a single
+row, which uses each weight once.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ from objects import Instruction
 ITERATIONS = 200
 #: Multiply-accumulates per cycle of one core when nothing but the instruction itself counts, by
 #: LLVM 19's scheduling models (llvm-mca on 20 independent ones). smull and smlal do 8, sdot 16,
-#: smmla 32, fmla 4, of which LLVM grants Cortex-A55 two per cycle.
+#: smmla 32, fmla 4, of which LLVM grants Cortex-A55 two per cycle. Cortex-A72 is LLVM's A57.
 LIMITS: dict[str, dict[str, int]] = {
+    "cortex-a72": {"smlal": 8, "fmla": 4},
     "cortex-a55": {"smlal": 8, "sdot": 16, "fmla": 8},
     "neoverse-n1": {"smlal": 8, "sdot": 32, "fmla": 8},
     "neoverse-v1": {"smlal": 16, "sdot": 64, "smmla": 128, "fmla": 16},
 }
-SHORT = {"cortex-a55": "A55", "neoverse-n1": "N1", "neoverse-v1": "V1"}
+SHORT = {"cortex-a72": "A72", "cortex-a55": "A55", "neoverse-n1": "N1", "neoverse-v1": "V1"}
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,9 @@ def assembly(body: Iterable[Instruction]) -> str:
 
 def has_cpu(isa: str, cpu: str) -> bool:
     """Can `cpu` run this ISA's row at all?"""
-    lacking = {"cortex-a53": 1, "cortex-a72": 1, "cortex-a55": 2, "neoverse-n1": 2}
-    level = {"neon": 1, "neondot": 2, "neoni8mm": 3}
-    return level[isa] <= lacking.get(cpu, 3)
+    has = {"cortex-a53": 1, "cortex-a72": 1, "cortex-a55": 2, "neoverse-n1": 2}
+    needs = {"neon": 1, "neondot": 2, "neoni8mm": 3}
+    return needs[isa] <= has.get(cpu, 3)
 
 
 def run_mca(cpu: str, bodies: Sequence[str]) -> list[float]:
@@ -108,13 +110,16 @@ def analyze(loops: Sequence[KernelLoop], cpus: Iterable[str]) -> list[Analysis]:
     return [Analysis(loop, row) for loop, row in zip(loops, cycles, strict=True)]
 
 
+def _weight(loop: KernelLoop) -> tuple[int, bool, int]:
+    return loop.macs, not loop.branches, loop.loaded + loop.stored
+
+
 def main_loops(loops: Sequence[KernelLoop]) -> list[KernelLoop]:
-    """Of each function the loop with most products, or most instructions."""
-    best: dict[tuple[str, str], KernelLoop] = {}
+    """Of each function the loop with most products, or most bytes; single rows apart."""
+    best: dict[tuple[str, str, bool], KernelLoop] = {}
     for loop in loops:
-        key = (loop.path, loop.symbol)
-        weight = (loop.macs, len(loop.body))
-        if key not in best or weight > (best[key].macs, len(best[key].body)):
+        key = (loop.path, loop.symbol, loop.single_row)
+        if key not in best or _weight(loop) > _weight(best[key]):
             best[key] = loop
     return list(best.values())
 

@@ -34,7 +34,7 @@ ASSUMPTIONS = (
     "Cycles of llvm-mca 19 for the main loop times the work (every load hits L1), N padded to the "
     f"kernel's block and K to its group. A tile adds {TILE_INSTRUCTIONS} instructions and 4 per "
     "row and run of K, at "
-    + ", ".join(f"{core.instructions_per_cycle:g} ({core.title.split(' ')[0]})" for core in CORES)
+    + ", ".join(f"{core.instructions_per_cycle:g} ({core.name.upper()})" for core in CORES)
     + " per cycle; requantization of 16 outputs its 31 instructions by the model. A vector times a "
     f"matrix takes the loop made for it. A step costs {STEP_CYCLES} cycles more. Weights come from "
     "memory when those of the network exceed the last cache, activations when input and output of "
@@ -165,6 +165,11 @@ def table(names: Iterable[str], costs: dict[str, Costs]) -> list[list[str]]:
     return rows
 
 
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
 def assumptions() -> str:
     lines = [textwrap.fill(ASSUMPTIONS, 150), ""]
     for core in CORES:
@@ -200,8 +205,7 @@ def main() -> None:
         return
     rows = table(NETWORKS, costs)
     if args.markdown:
-        rows.insert(1, ["---"] * len(rows[0]))
-        print("\n".join("| " + " | ".join(row) + " |" for row in rows))
+        print(markdown(rows))
     else:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
