@@ -29,6 +29,7 @@ const char* path_name(GemmS8Path path) {
   switch (path) {
     case GemmS8Path::kDot: return "dot";
     case GemmS8Path::kMaddubs: return "maddubs";
+    case GemmS8Path::kMmla: return "mmla";
   }
   return "";
 }
@@ -45,6 +46,7 @@ py::list rows() {
     row["mr"] = k.mr;
     row["nr"] = k.nr;
     row["path"] = path_name(k.path);
+    row["step_bytes"] = step_bytes(k.path);
     row["supported"] = isa_supported(k.isa);
     result.append(row);
   }
@@ -86,7 +88,7 @@ class GemmS8 {
     const auto [first, last] =
         std::minmax_element(w.segment_offset, w.segment_offset + w.segment_count);
     read_begin_ = *first;
-    read_end_ = *last + checked_round_up(w.segment_len, 4);
+    read_end_ = *last + checked_round_up(w.segment_len, step_bytes(kernel_.path));
     packed_ = pack_gemm_s8(kernel_, w);
   }
 
@@ -192,10 +194,10 @@ void bind_gemm_s8(py::module_& m) {
            py::arg("c_row_offsets"))
       .def("time", &GemmS8::time, py::arg("a"), py::arg("a_row_offsets"), py::arg("c"),
            py::arg("c_row_offsets"), py::arg("repeats"), "Seconds of the fastest call.")
-      .def_property_readonly("steps", &GemmS8::steps, "Dword steps of all N-blocks.")
+      .def_property_readonly("steps", &GemmS8::steps, "Steps of 4 or 8 bytes of all N-blocks.")
       .def_property_readonly("flipped_steps", &GemmS8::flipped_steps,
                              "Those that take A as the signed operand of vpmaddubsw.");
-  m.def("gemm_s8_rows", &rows, "Every kernel: name, isa, mr, nr, path, supported.");
+  m.def("gemm_s8_rows", &rows, "Every kernel: name, isa, mr, nr, path, step_bytes, supported.");
   m.def("gemm_s8_select", &select_name, py::arg("isa"), py::arg("m"), py::arg("n"), py::arg("k"),
         "The kernel that a layer gets when restricted to `isa`.");
   m.def("measure_peak", &peak_of, py::arg("isa"),

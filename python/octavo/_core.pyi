@@ -125,7 +125,7 @@ class GemmS8:
     @property
     def steps(self) -> int:
         """
-        Dword steps of all N-blocks.
+        Steps of 4 or 8 bytes of all N-blocks.
         """
 
 class SectionView:
@@ -591,7 +591,7 @@ def gemm_f32_rows() -> list[typing.Any]:
 
 def gemm_s8_rows() -> list[typing.Any]:
     """
-    Every kernel: name, isa, mr, nr, path, supported.
+    Every kernel: name, isa, mr, nr, path, step_bytes, supported.
     """
 
 def gemm_s8_select(isa: str, m: int, n: int, k: int) -> str:

@@ -33,7 +33,7 @@ def _run_gemm(
 
 
 def _gemm_case(rng: Rng, m: int, weights: Array, a: Array, qmin: int, qmax: int) -> Case:
-    """weights [n, segments, length] int16; a: m rows of segments · length bytes, 3 of slack."""
+    """weights [n, segments, length] int16; a: m rows of segments · length bytes, 7 of slack."""
     n, segments, length = weights.shape
     k, gap = segments * length, 3
     bias = rng.integers(-3000, 3000, n).astype(np.int32)
@@ -51,12 +51,13 @@ def _gemm_case(rng: Rng, m: int, weights: Array, a: Array, qmin: int, qmax: int)
 def _gemm(rng: Rng) -> Iterator[Case]:
     for m, n, segments, length in ((1, 1, 1, 1), (5, 19, 3, 7), (15, 65, 1, 40), (29, 33, 2, 12)):
         weights = rng.integers(-128, 128, (n, segments, length), np.int16)
-        yield _gemm_case(rng, m, weights, random_bytes(rng, m * segments * length + 3), 0, 255)
+        yield _gemm_case(rng, m, weights, random_bytes(rng, m * segments * length + 7), 0, 255)
     # (255, 255) · (127, 127) would saturate in vpmaddubsw; 9 bits come from u8 weights.
     for pair in ((127, 127), (-128, -128), (65, 64), (255, -255)):
         weights = np.resize(np.asarray(pair, np.int16), (35, 1, 26))
-        a = np.full(6 * 26 + 3, 255, np.uint8)
-        a[3 * 26 :] = random_bytes(rng, 3 * 26 + 3)
+        a = np.full(6 * 26 + 7, 255, np.uint8)
+        a[26:52] = 0  # -128 where activations are signed
+        a[3 * 26 :] = random_bytes(rng, 3 * 26 + 7)
         yield _gemm_case(rng, 6, weights, a, 3, 250)
 
 

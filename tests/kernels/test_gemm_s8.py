@@ -14,6 +14,7 @@ from octavo.errors import InvalidArgumentError, IsaError, ShapeError
 ROWS = {row["name"]: row for row in _core.gemm_s8_rows()}
 F32 = np.float32
 CANARY = 0xCD
+SLACK = 7  # bytes that may be read behind a row
 
 
 @pytest.fixture(params=ROWS.values(), ids=ROWS)
@@ -45,9 +46,10 @@ class Layer:
     def n(self):
         return self.weights.shape[0]
 
-    def bytes_read(self):
-        """From the row pointer to the end of the last dword: at most 3 bytes of slack."""
-        return max(self.segment_offsets) + (self.weights.shape[2] + 3) // 4 * 4
+    def bytes_read(self, row):
+        """From the row pointer to the end of the last step: at most 3 or 7 bytes of slack."""
+        step = row["step_bytes"]
+        return max(self.segment_offsets) + -(-self.weights.shape[2] // step) * step
 
     def build(self, row):
         return _core.GemmS8(
@@ -106,21 +108,21 @@ def test_every_m(row, rng):
     for n, k in [(row["nr"], 24), (row["nr"] + 3, 7)]:
         layer = random_layer(rng, n, 1, k)
         for m in range(1, 2 * row["mr"] + 2):
-            a = random_bytes(rng, m * k + 3)
+            a = random_bytes(rng, m * k + SLACK)
             check(row, layer, a, np.arange(m) * k, gap=5)
 
 
 def test_every_n(row, rng):
     for n in range(1, 2 * row["nr"] + 2):
         layer = random_layer(rng, n, 1, 12)
-        a = random_bytes(rng, 5 * 12)
+        a = random_bytes(rng, 5 * 12 + SLACK)
         check(row, layer, a, np.arange(5) * 12, gap=1)
 
 
 def test_every_k(row, rng):
     for k in (*range(1, 37), 63, 64, 65, 256, 1000, 4608):
         layer = random_layer(rng, row["nr"] + 1, 1, k)
-        a = random_bytes(rng, 3 * k + 3)
+        a = random_bytes(rng, 3 * k + SLACK)
         check(row, layer, a, np.arange(3) * k)
 
 
@@ -129,7 +131,7 @@ def test_segments_at_unaligned_offsets_in_any_order(row, rng, length):
     offsets = [205, 0, 51, 103, 154, 51]  # one of them twice
     layer = random_layer(rng, row["nr"] + 2, len(offsets), length, offsets)
     m = row["mr"] + 1
-    a = random_bytes(rng, 7 * m + layer.bytes_read())
+    a = random_bytes(rng, 7 * m + layer.bytes_read(row))
     for a_rows in (np.arange(m) * 7, np.arange(m)[::-1] * 3, np.zeros(m, int)):  # overlapping
         check(row, layer, a, a_rows, gap=2)
 
@@ -161,9 +163,10 @@ def test_worst_pairs(row, rng, pattern):
     weights[1::2] = np.roll(weights[1::2], 1, axis=2)
     weights[2] = 0  # only some columns of a block are unsafe
     m = row["mr"] + 3
-    a = random_bytes(rng, m * k)
-    a[: 2 * k] = 255
-    a[2 * k : 4 * k] = rng.choice([0, 255], a[2 * k : 4 * k].size)
+    a = random_bytes(rng, m * k + SLACK)
+    a[:k] = 255
+    a[k : 2 * k] = 0  # -128 where the stored form is signed
+    a[2 * k : 4 * k] = rng.choice([0, 255], 2 * k)
     a_rows = np.arange(m) * k
     for zero_point in (0, 255, 128):
         sums = Layer(weights, 0, 1.0, zero_point).sums(a, a_rows)
@@ -176,7 +179,7 @@ def test_weights_of_every_column_reach_their_output(row):
     weights = np.zeros((n, 1, k), np.int16)
     weights[np.arange(n), 0, np.arange(n) % k] = 1
     layer = Layer(weights, np.arange(n) % 7, 1.0)
-    check(row, layer, np.arange(2 * k + 3, dtype=np.uint8) * 10, [0, k])
+    check(row, layer, np.arange(2 * k + SLACK, dtype=np.uint8) * 10, [0, k])
 
 
 @pytest.mark.parametrize("qmin, qmax, zero_point", [
@@ -195,7 +198,7 @@ def test_ties_go_to_even(row, multiplier):
     n = 6 * row["nr"] + 1
     bias = np.arange(n) - n // 2  # every residue, both signs
     layer = Layer(np.zeros((n, 1, 1), np.int16), bias, multiplier, out_zero_point=128)
-    check(row, layer, np.zeros(4, np.uint8), [0])
+    check(row, layer, np.zeros(1 + SLACK, np.uint8), [0])
 
 
 def test_accumulators_beyond_24_bits_round_once(row):
@@ -205,8 +208,8 @@ def test_accumulators_beyond_24_bits_round_once(row):
     for target in (126.5, 127.5):
         layer = Layer(np.zeros((bias.size, 1, 1), np.int16), bias, target / 2**24,
                       out_zero_point=128)  # fmt: skip
-        assert {126, 127} & set(layer.norm(np.zeros(4, np.uint8), [0]).ravel() - 128)
-        check(row, layer, np.zeros(4, np.uint8), [0])
+        assert {126, 127} & set(layer.norm(np.zeros(1 + SLACK, np.uint8), [0]).ravel() - 128)
+        check(row, layer, np.zeros(1 + SLACK, np.uint8), [0])
 
 
 # Products inside, at and beyond the int32 range, beyond float32, subnormal, and nothing.
@@ -215,7 +218,7 @@ def test_int32_limits_and_extreme_multipliers(row, multiplier):
     ends = np.array([0, 1, 2**30, 2**31 - 129, 2**31 - 1])
     bias = np.concatenate([ends, -ends, [-(2**31)]])
     layer = Layer(np.zeros((bias.size, 1, 1), np.int16), bias, multiplier, 0, [0], 77, 3, 250)
-    check(row, layer, np.zeros(4, np.uint8), [0])
+    check(row, layer, np.zeros(1 + SLACK, np.uint8), [0])
 
 
 def test_corrected_bias_may_wrap(row):
@@ -230,12 +233,12 @@ def test_corrected_bias_may_wrap(row):
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 31, 64])
 def test_guard_pages(row, rng, guarded, k):
-    """At most 3 bytes of slack are read; output rows are written from first to last byte only."""
+    """Rows are read to the end of the last step, and written from first to last byte only."""
     layer = random_layer(rng, 1, 1, k)
     for n in sorted({1, 3, row["nr"] - 1, row["nr"], row["nr"] + 1}):
         layer = random_layer(rng, n, 2, k, [0, k + 1])
         for m in (1, 2, row["mr"], row["mr"] + 1):
-            a = guarded(random_bytes(rng, 5 * (m - 1) + layer.bytes_read()))
+            a = guarded(random_bytes(rng, 5 * (m - 1) + layer.bytes_read(row)))
             c = guarded(count=m * n)
             a_rows = np.arange(m) * 5
             before = a.copy()
@@ -258,30 +261,30 @@ def test_any_shape(data):
     limit = data.draw(st.sampled_from([30, 127, 254]), "limit")
     rng = np.random.default_rng(seed)
     layer = random_layer(rng, n, len(offsets), length, offsets, limit)
-    a = random_bytes(rng, stride * m + layer.bytes_read())
+    a = random_bytes(rng, stride * m + layer.bytes_read(row))
     check(row, layer, a, np.arange(m) * stride, gap=data.draw(st.integers(0, 9), "gap"))
 
 
 @pytest.mark.parametrize("limit", [30, 63, 127, 170])
 def test_packed_steps(row, rng, limit):
-    """One step per dword, one more where the weights do not fit; maddubs flips what it must."""
-    n, segments, length = row["nr"] + 5, 2, 442
+    """One step per 4 or 8 bytes, more where weights do not fit; maddubs flips what it must."""
+    n, segments, length, step = row["nr"] + 5, 2, 442, row["step_bytes"]
     layer = random_layer(rng, n, segments, length, limit=limit)
-    padded = np.zeros((n, segments, 444), np.int64)
+    padded = np.zeros((n, segments, -(-length // step) * step), np.int64)
     padded[:, :, :length] = layer.weights
-    k4 = padded.reshape(n, -1, 4)
-    pairs = k4.reshape(n, -1, 2, 2)
+    steps = padded.reshape(n, -1, step)
     blocks = [slice(j, j + row["nr"]) for j in range(0, n, row["nr"])]
     built = layer.build(row)
     if row["path"] == "maddubs":
+        pairs = steps.reshape(n, -1, 2, 2)
         split = (np.abs(pairs).sum(-1) > 256).any(-1)
         one_sign = np.maximum(pairs.clip(0).sum(-1), -pairs.clip(None, 0).sum(-1))
         must_flip = (one_sign > 127).any(-1)
-        assert built.steps == sum(k4.shape[1] + split[b].any(0).sum() for b in blocks)
+        assert built.steps == sum(steps.shape[1] + split[b].any(0).sum() for b in blocks)
         assert built.flipped_steps >= sum(must_flip[b].any(0).sum() for b in blocks)
         assert (built.flipped_steps == 0) == (limit == 30)  # 4 * 31 <= 127: any two steps pair
     else:
-        rounds = np.maximum(np.where(k4 > 0, -(-k4 // 127), -(k4 // 128)).max(-1), 1)
+        rounds = np.maximum(np.where(steps > 0, -(-steps // 127), -(steps // 128)).max(-1), 1)
         assert built.steps == sum(rounds[b].max(0).sum() for b in blocks)
         assert built.flipped_steps == 0
 
@@ -299,7 +302,7 @@ def test_pairs_at_the_limits(row, rng, k):
         weights[1::2] *= -1
         weights[2::3] = np.roll(weights[2::3], 2, axis=2)
         for fill in (0, 255):
-            a = random_bytes(rng, m * k)
+            a = random_bytes(rng, m * k + SLACK)
             a[: 2 * k] = fill
             sums = Layer(weights).sums(a, a_rows)
             for i in range(m):
@@ -344,6 +347,22 @@ def test_avx_vnni_never_falls_back(m):
 ])  # fmt: skip
 def test_one_row_streams_the_weights(m, n, k, tile):
     assert f"_{tile}c4_" in _core.gemm_s8_select("avx2", m, n, k)
+
+
+@pytest.mark.skipif(
+    "neondot" not in {row["isa"] for row in ROWS.values()},
+    reason="NOT RUN: not an Arm build",
+)
+@pytest.mark.parametrize("isa, m, n, k, tile", [
+    ("neondot", 1, 1000, 1280, "4x16c4"), ("neondot", 3136, 64, 576, "8x8c4"),
+    ("neondot", 49, 24, 96, "8x8c4"), ("neondot", 4, 96, 384, "4x16c4"),
+    ("neoni8mm", 1, 1000, 1280, "6x16c8"), ("neoni8mm", 3136, 64, 576, "6x16c8"),
+    ("neoni8mm", 3136, 24, 96, "8x8c8"), ("neoni8mm", 196, 8, 64, "8x8c8"),
+])  # fmt: skip
+def test_selection_on_arm(isa, m, n, k, tile):
+    if not any(row["isa"] == isa and row["supported"] for row in ROWS.values()):
+        pytest.skip(f"NOT RUN: this machine lacks {isa}")
+    assert _core.gemm_s8_select(isa, m, n, k) == f"gemm_s8_{tile}_{isa}"
 
 
 def test_refuses_what_it_cannot_run():

@@ -10,9 +10,9 @@
 // in stored form (kernels/stored.h).
 //
 // One kernel for 1x1, kxk, strided, dilated, grouped convolution and linear layers: K is a list of
-// dword steps, each at an explicit byte offset from the row pointer. A 1x1 convolution walks one
-// contiguous run; kxk on a zero-point-padded NHWC buffer walks kh runs of kw*C bytes (kh*kw runs of
-// C bytes when dilated); stride only changes the row pointers. No im2col.
+// steps of 4 bytes (8 for smmla), each at an explicit byte offset from the row pointer. A 1x1
+// convolution walks one contiguous run; kxk on a zero-point-padded NHWC buffer walks kh runs of
+// kw*C bytes (kh*kw runs of C bytes when dilated); stride only changes the row pointers. No im2col.
 //
 // Zero points are not seen here: pack folds -z_a * sum(W) into the bias, padding holds z_a, and
 // weight zero points are subtracted before packing. The accumulator wraps modulo 2^32; `prepare`
@@ -21,8 +21,8 @@ namespace octavo {
 
 // One N-block: nr output channels. The order of steps is free: sums modulo 2^32 have no order.
 struct GemmS8Block {
-  const int8_t* weights;       // [step_count][nr][4] s8, 64-byte aligned
-  const int32_t* step_offset;  // [step_count] byte offset of a step's dword from the row pointer
+  const int8_t* weights;           // [step_count][nr][step_bytes] s8, 64-byte aligned
+  const int32_t* step_offset;      // [step_count] byte offset of a step from the row pointer
   const uint8_t* flipped_weights;  // [flipped_count][2][nr][4]: |w|, then masks; 64-byte aligned
   const int32_t* flipped_offset;   // [flipped_count]
   const int32_t* bias;             // [nr] with all corrections, in the kernel's column order
@@ -34,8 +34,8 @@ struct GemmS8Block {
 };
 
 struct GemmS8Args {
-  // a_rows[i] + a_offset + step offset is read for 4 bytes: up to 3 bytes past a segment's end, so
-  // every buffer needs 3 readable bytes of slack; their value does not matter (weights are 0).
+  // a_rows[i] + a_offset + step offset is read for step_bytes: up to 7 bytes past a segment's end,
+  // so every buffer needs 7 readable bytes of slack; their value does not matter (weights are 0).
   const uint8_t* const* a_rows = nullptr;  // round_up(m, mr) entries: past m, entry m-1 again
   uint8_t* const* c_rows = nullptr;        // likewise; exactly n bytes of a row are written
   ptrdiff_t a_offset = 0;                  // added to each a_rows entry (group offset)
@@ -60,7 +60,12 @@ enum class GemmS8Path : uint8_t {
   // w >= 0 and 0x7f (127 - A) where w < 0. That halves the largest product and cancels nothing;
   // the bias takes back 128 * w or 127 * w. Flipped steps are paired too where that is safe.
   kMaddubs,
+  // smmla: as kDot, in steps of 8 bytes.
+  kMmla,
 };
+
+// Bytes of A, and of each column of the weights, in one step.
+static constexpr int step_bytes(GemmS8Path path) { return path == GemmS8Path::kMmla ? 8 : 4; }
 
 struct GemmS8Kernel {
   const char* name;

@@ -11,11 +11,11 @@
 namespace octavo {
 namespace {
 
-// Four consecutive k of one segment, fewer at its end: the missing weights are 0.
+// Four or eight consecutive k of one segment, fewer at its end: the missing weights are 0.
 struct Step {
   int32_t offset;  // bytes from the row pointer
   int32_t k;       // first weight of the step in a column
-  int16_t length;  // 1..4
+  int16_t length;  // 1..step_bytes
   // A step whose weights do not fit is repeated: round 0 first, then the rest.
   int8_t round = 0;
   int8_t rounds = 1;
@@ -30,13 +30,14 @@ struct BlockPlan {
 
 // Four int16 weights, w[0] lowest, as one word: packing is most of the time it takes to load a
 // model, and this is twice as fast as weight by weight (1.4 ns per weight on a Zen 3; finding pairs
-// adds 0.8).
-inline uint64_t load_k4(const int16_t* column, const Step& step) {
+// adds 0.8). `at` is 4 for the second half of eight.
+inline uint64_t load_k4(const int16_t* column, const Step& step, int at = 0) {
   uint64_t k4 = 0;
-  if (step.length == 4) {  // a constant size becomes one move
-    std::memcpy(&k4, column + step.k, sizeof k4);
-  } else {
-    std::memcpy(&k4, column + step.k, static_cast<size_t>(step.length) * sizeof(int16_t));
+  const int length = step.length - at;
+  if (length >= 4) {  // a constant size becomes one move
+    std::memcpy(&k4, column + step.k + at, sizeof k4);
+  } else if (length > 0) {
+    std::memcpy(&k4, column + step.k + at, static_cast<size_t>(length) * sizeof(int16_t));
   }
   return k4;
 }
@@ -72,12 +73,13 @@ class Packer {
   Packer(const GemmS8Kernel& kernel, const GemmS8Weights& weights)
       : kernel_(kernel),
         weights_(weights),
+        step_bytes_(step_bytes(kernel.path)),
         k_(weights.segment_count * weights.segment_len),
         block_count_((weights.n + kernel.nr - 1) / kernel.nr) {
     for (int32_t s = 0; s < weights.segment_count; ++s) {
-      for (int32_t i = 0; i < weights.segment_len; i += 4) {
+      for (int32_t i = 0; i < weights.segment_len; i += step_bytes_) {
         steps_.push_back({weights.segment_offset[s] + i, s * weights.segment_len + i,
-                          static_cast<int16_t>(std::min(weights.segment_len - i, 4))});
+                          static_cast<int16_t>(std::min(weights.segment_len - i, step_bytes_))});
       }
     }
   }
@@ -161,9 +163,8 @@ class Packer {
 
   void count_rounds(const int16_t* column, std::vector<uint8_t>* rounds) const {
     for (size_t s = 0; s < steps_.size(); ++s) {
-      const uint64_t k4 = load_k4(column, steps_[s]);
-      for (int i = 0; i < 4; ++i) {
-        const int needed = rounds_of(weight_of(k4, i));
+      for (int i = 0; i < steps_[s].length; ++i) {
+        const int needed = rounds_of(column[steps_[s].k + i]);
         (*rounds)[s] = std::max((*rounds)[s], static_cast<uint8_t>(needed));
       }
     }
@@ -183,7 +184,7 @@ class Packer {
     record.scale = take(nr * sizeof(float));
     record.step_offset = take(plan.s8.size() * sizeof(int32_t));
     record.flipped_offset = take(plan.flipped.size() * sizeof(int32_t));
-    record.weights = take(plan.s8.size() * nr * 4);
+    record.weights = take(plan.s8.size() * nr * static_cast<size_t>(step_bytes_));
     record.flipped_weights = take(plan.flipped.size() * nr * 8);
     record.step_count = static_cast<int32_t>(plan.s8.size());
     record.flipped_count = static_cast<int32_t>(plan.flipped.size());
@@ -201,7 +202,7 @@ class Packer {
       const int32_t c = kernel_.column(p);
       if (c >= columns_of(j)) continue;  // storage is zeroed
       const int32_t channel = j * kernel_.nr + c;
-      fill_s8(column(channel), plan, storage_.as<int8_t>(record.weights) + p * 4);
+      fill_s8(column(channel), plan, storage_.as<int8_t>(record.weights) + p * step_bytes_);
       const uint32_t flipped =
           fill_flipped(column(channel), plan, storage_.as<uint8_t>(record.flipped_weights) + p * 4);
       storage_.as<int32_t>(record.bias)[p] = corrected_bias(channel, flipped);
@@ -221,21 +222,23 @@ class Packer {
     return part;
   }
 
-  // [step][nr][4], one column of it.
+  // [step][nr][step_bytes], one column of it.
   void fill_s8(const int16_t* column, const BlockPlan& plan, int8_t* out) const {
     // Of kMaddubs only steps that fit s8 and second rounds come here.
     const bool fits = kernel_.path == GemmS8Path::kMaddubs || column_fits_s8(column, k_);
     for (const Step& step : plan.s8) {
-      const uint64_t k4 = load_k4(column, step);
-      if (fits && step.round == 0) {
-        const uint32_t bytes = bytes_of(k4);
-        std::memcpy(out, &bytes, sizeof bytes);
-      } else {
-        for (int i = 0; i < 4; ++i) {
-          out[i] = static_cast<int8_t>(part_of(kernel_.path, weight_of(k4, i), step));
+      for (int at = 0; at < step_bytes_; at += 4) {
+        const uint64_t k4 = load_k4(column, step, at);
+        if (fits && step.round == 0) {
+          const uint32_t bytes = bytes_of(k4);
+          std::memcpy(out + at, &bytes, sizeof bytes);
+        } else {
+          for (int i = 0; i < 4; ++i) {
+            out[at + i] = static_cast<int8_t>(part_of(kernel_.path, weight_of(k4, i), step));
+          }
         }
       }
-      out += kernel_.nr * 4;
+      out += kernel_.nr * step_bytes_;
     }
   }
 
@@ -267,6 +270,7 @@ class Packer {
 
   const GemmS8Kernel& kernel_;
   const GemmS8Weights& weights_;
+  int step_bytes_;
   int32_t k_;
   int32_t block_count_;
   std::vector<Step> steps_;

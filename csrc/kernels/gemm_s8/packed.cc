@@ -33,7 +33,7 @@ bool valid(const GemmS8BlockRecord& r, const GemmS8Kernel& kernel, ByteSpan byte
            const Reach& reach) {
   const int64_t nr = kernel.nr;
   const bool maddubs = kernel.path == GemmS8Path::kMaddubs;
-  return holds(bytes, r.weights, r.step_count, nr * 4) &&
+  return holds(bytes, r.weights, r.step_count, nr * step_bytes(kernel.path)) &&
          holds(bytes, r.step_offset, r.step_count, sizeof(int32_t)) &&
          holds(bytes, r.flipped_weights, r.flipped_count, nr * 8) &&
          holds(bytes, r.flipped_offset, r.flipped_count, sizeof(int32_t)) &&

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/gemm_s8/gemm_s8.h"
@@ -42,13 +43,40 @@ int lanes_of(Isa isa) {
   }
 }
 
-// Cycles of a tile: one vector product per cycle, but no step faster than the latency of a
-// dependent vpdpbusd (4); 9.2 cycles of epilogue per 64 outputs; about 15 to start the k-loop and
-// mispredict its end (docs/performance.md). Only compared between rows of one ISA.
+bool on_arm(Isa isa) { return isa == Isa::kNeon || isa == Isa::kNeonDot || isa == Isa::kNeonI8mm; }
+
+// Slots of the vector pipes in one step of a NEON tile (one to four a cycle, whatever the core).
+// Loads run beside them: as many a cycle as products where there is sdot, three to four products
+// where there is smmla, for which two rows of A meet in a register at the price of a slot.
+double neon_step(const GemmS8Kernel& kernel, int rows) {
+  if (kernel.path == GemmS8Path::kMmla) {
+    const int pairs = (rows + 1) / 2, products = pairs * kernel.nr / 2;
+    const double loads = (kernel.nr / 2 + rows + 1) * (4 / 3.0);
+    return std::max<double>(products + (rows > 1 ? pairs : 0), loads);
+  }
+  return std::max(rows * kernel.nr / 4, kernel.nr / 4 + rows + 1);
+}
+
+// Cycles of a tile; only compared between rows of one ISA.
+//
+// x86: one vector product per cycle, but no step faster than the latency of a dependent vpdpbusd
+// (4); 9.2 cycles of epilogue per 64 outputs; about 15 to start the k-loop and mispredict its end
+// (docs/performance.md).
+//
+// Arm, in slots: 22 instructions of epilogue per 16 outputs; 15 cycles of two slots to start.
 double tile_cycles(const GemmS8Kernel& kernel, int rows, int64_t steps) {
+  if (on_arm(kernel.isa)) {
+    return static_cast<double>(steps) * neon_step(kernel, rows) + rows * kernel.nr * (22 / 16.0) +
+           30;
+  }
   const int products = rows * kernel.nr / lanes_of(kernel.isa);
   return static_cast<double>(steps) * (products > 4 ? products : 4) +
          rows * kernel.nr * (9.2 / 64) + 15;
+}
+
+// Rows of the tile that takes what a whole one leaves; even where smmla takes rows in pairs.
+int half_tile(const GemmS8Kernel& kernel) {
+  return on_arm(kernel.isa) ? (kernel.mr + 2) / 4 * 2 : (kernel.mr + 1) / 2;
 }
 
 // The AVX2 row for one row of A widens both operands, at 1/2 to 2/3 of the rate that 4x16 reaches
@@ -62,8 +90,9 @@ bool fits_gemv_avx2(const GemmS8Shape& shape) {
 
 // Rows are tiled by mr; what remains runs as a half tile, or as one row.
 double layer_cycles(const GemmS8Kernel& kernel, const GemmS8Shape& shape) {
-  const int64_t steps = (shape.k + 3) / 4;
-  const int half = (kernel.mr + 1) / 2;
+  const int bytes = step_bytes(kernel.path);
+  const int64_t steps = (shape.k + bytes - 1) / bytes;
+  const int half = half_tile(kernel);
   int64_t full = shape.m / kernel.mr;
   const int64_t rest = shape.m % kernel.mr;
   double tail = 0;
