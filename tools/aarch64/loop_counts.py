@@ -97,7 +97,7 @@ def macs_of(instruction: Instruction) -> int:
     name = instruction.mnemonic
     result = _ARRANGEMENT.search(instruction.text)
     if result is None:
-        return 1 if name in ("fmadd", "fmsub", "madd") else 0
+        return 1 if name in ("fmadd", "fmsub") else 0
     lanes = int(result["lanes"])
     if re.match(r"(?:[us]|us)mmla$", name):
         return 8 * lanes

@@ -86,7 +86,8 @@ def run_mca(cpu: str, bodies: Sequence[str]) -> list[float]:
     """Cycles per iteration of each body. Raises SystemExit when llvm-mca refuses one."""
     mark = "# LLVM-MCA-"
     regions = [f"{mark}BEGIN r{i}\n{body}\n{mark}END r{i}\n" for i, body in enumerate(bodies)]
-    options = ["-mtriple=aarch64", f"-mcpu={cpu}", f"-iterations={ITERATIONS}", "--json"]
+    options = ["-mtriple=aarch64", f"-mcpu={cpu}", "-mattr=+aes,+crc"]
+    options += [f"-iterations={ITERATIONS}", "--json"]
     done = subprocess.run(
         [find_mca(), *options], input="".join(regions), capture_output=True, text=True, check=False
     )
@@ -124,12 +125,19 @@ def main_loops(loops: Sequence[KernelLoop]) -> list[KernelLoop]:
     return list(best.values())
 
 
+def _title(loop: KernelLoop) -> str:
+    """The function without its rounding policy; a lambda by the function around it."""
+    name = re.sub(r",? ?FloatRneNeon(, )?", "", loop.symbol)
+    name = name.removesuffix("<>")
+    return name if name.count("<") == name.count(">") else name.rpartition("<")[2]
+
+
 def cells(row: Analysis) -> list[str]:
     loop = row.loop
     macs = f"{loop.macs}" if loop.macs else "–"
     per_mac = f"{len(loop.body) / loop.macs:.3f}" if loop.macs else "–"
     branches = f" (+{loop.branches} jumps)" if loop.branches else ""
-    head = [loop.path, f"{loop.symbol} @{loop.body[0].address:x}{branches}", str(len(loop.body))]
+    head = [loop.path, f"{_title(loop)} @{loop.body[0].address:x}{branches}", str(len(loop.body))]
     head += [macs, per_mac, f"{loop.loaded} · {loop.stored}"]
     for cpu in LIMITS:
         cycles, rate, share = row.cycles[cpu], row.rate(cpu), row.share(cpu)
