@@ -30,6 +30,7 @@ const char* path_name(GemmS8Path path) {
     case GemmS8Path::kDot: return "dot";
     case GemmS8Path::kMaddubs: return "maddubs";
     case GemmS8Path::kMmla: return "mmla";
+    case GemmS8Path::kMlal: return "mlal";
   }
   return "";
 }

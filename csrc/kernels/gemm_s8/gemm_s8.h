@@ -27,7 +27,7 @@ struct GemmS8Block {
   const int32_t* flipped_offset;   // [flipped_count]
   const int32_t* bias;             // [nr] with all corrections, in the kernel's column order
   const float* scale;              // [nr] requantize multipliers, in the kernel's column order
-  int32_t step_count;              // even if the path is kMaddubs, else at least 1
+  int32_t step_count;              // even for kMaddubs, even and positive for kMlal, else positive
   int32_t flipped_count;           // 0 unless the path is kMaddubs
   int32_t flipped_pairs;           // flipped steps (2i, 2i + 1) are pairs for i < flipped_pairs
   int32_t n;  // valid columns, 1..nr; only the last block of a group has n < nr
@@ -62,6 +62,10 @@ enum class GemmS8Path : uint8_t {
   kMaddubs,
   // smmla: as kDot, in steps of 8 bytes.
   kMmla,
+  // smull and smlal, which wrap at int16: steps come in pairs, and -128 is split like what leaves
+  // s8,
+  // so that two products always fit.
+  kMlal,
 };
 
 // Bytes of A, and of each column of the weights, in one step.

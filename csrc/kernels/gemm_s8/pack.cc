@@ -42,14 +42,19 @@ inline uint64_t load_k4(const int16_t* column, const Step& step, int at = 0) {
   return k4;
 }
 
-bool column_fits_s8(const int16_t* column, int32_t k) {
+// The largest |w| of a negative weight in one step.
+inline int most_negative(GemmS8Path path) { return path == GemmS8Path::kMlal ? 127 : 128; }
+
+bool column_fits_s8(const int16_t* column, int32_t k, int most) {
   uint16_t seen = 0;
-  for (int32_t i = 0; i < k; ++i) seen |= static_cast<uint16_t>(column[i] + 128);
+  for (int32_t i = 0; i < k; ++i) {
+    seen |= static_cast<uint16_t>(column[i] + 128) | static_cast<uint16_t>(column[i] + most);
+  }
   return seen <= 255;
 }
 
-// kDot: s8 steps that carry w: 1 inside s8, else 2, or 3 for 255 = 127 + 127 + 1.
-inline int rounds_of(int w) { return w > 0 ? (w + 126) / 127 : (127 - w) / 128; }
+// kDot and its like: s8 steps that carry w: 1 inside s8, else 2, or 3 for 255 = 127 + 127 + 1.
+inline int rounds_of(int w, int most) { return w > 0 ? (w + 126) / 127 : (most - 1 - w) / most; }
 
 // The part of w that a step carries in its round; the parts of all rounds sum to w.
 inline int part_of(GemmS8Path path, int w, const Step& step) {
@@ -58,8 +63,9 @@ inline int part_of(GemmS8Path path, int w, const Step& step) {
     const int first = std::clamp(w, -128, 128);
     return step.round == 0 ? first : w - first;
   }
-  const int rest = w > 0 ? w - 127 * step.round : w + 128 * step.round;
-  return w > 0 ? std::clamp(rest, 0, 127) : std::clamp(rest, -128, 0);
+  const int most = most_negative(path);
+  const int rest = w > 0 ? w - 127 * step.round : w + most * step.round;
+  return w > 0 ? std::clamp(rest, 0, 127) : std::clamp(rest, -most, 0);
 }
 
 inline void store_lanes(const SplitK4& split, int c, LaneSums* sums) {
@@ -74,6 +80,7 @@ class Packer {
       : kernel_(kernel),
         weights_(weights),
         step_bytes_(step_bytes(kernel.path)),
+        most_negative_(most_negative(kernel.path)),
         k_(weights.segment_count * weights.segment_len),
         block_count_((weights.n + kernel.nr - 1) / kernel.nr) {
     for (int32_t s = 0; s < weights.segment_count; ++s) {
@@ -104,17 +111,23 @@ class Packer {
     return std::min<int32_t>(kernel_.nr, weights_.n - j * kernel_.nr);
   }
 
+  bool fits_s8(const int16_t* column) const { return column_fits_s8(column, k_, most_negative_); }
+
   // How each step of block j is stored: the worst of its columns decides.
   BlockPlan plan_block(int j) const {
     if (kernel_.path == GemmS8Path::kMaddubs) return plan_pairs(j);
     std::vector<uint8_t> rounds(steps_.size(), 1);
     for (int32_t c = j * kernel_.nr, end = c + columns_of(j); c < end; ++c) {
-      if (!column_fits_s8(column(c), k_)) count_rounds(column(c), &rounds);
+      if (!fits_s8(column(c))) count_rounds(column(c), &rounds);
     }
     BlockPlan plan;
     for (size_t s = 0; s < steps_.size(); ++s) {
       Step step = steps_[s];
       for (; step.round < rounds[s]; ++step.round) plan.s8.push_back(step);
+    }
+    if (kernel_.path == GemmS8Path::kMlal && plan.s8.size() % 2 != 0) {
+      plan.s8.push_back(steps_.back());
+      plan.s8.back().length = 0;
     }
     return plan;
   }
@@ -164,7 +177,7 @@ class Packer {
   void count_rounds(const int16_t* column, std::vector<uint8_t>* rounds) const {
     for (size_t s = 0; s < steps_.size(); ++s) {
       for (int i = 0; i < steps_[s].length; ++i) {
-        const int needed = rounds_of(column[steps_[s].k + i]);
+        const int needed = rounds_of(column[steps_[s].k + i], most_negative_);
         (*rounds)[s] = std::max((*rounds)[s], static_cast<uint8_t>(needed));
       }
     }
@@ -225,7 +238,7 @@ class Packer {
   // [step][nr][step_bytes], one column of it.
   void fill_s8(const int16_t* column, const BlockPlan& plan, int8_t* out) const {
     // Of kMaddubs only steps that fit s8 and second rounds come here.
-    const bool fits = kernel_.path == GemmS8Path::kMaddubs || column_fits_s8(column, k_);
+    const bool fits = kernel_.path == GemmS8Path::kMaddubs || fits_s8(column);
     for (const Step& step : plan.s8) {
       for (int at = 0; at < step_bytes_; at += 4) {
         const uint64_t k4 = load_k4(column, step, at);
@@ -270,7 +283,7 @@ class Packer {
 
   const GemmS8Kernel& kernel_;
   const GemmS8Weights& weights_;
-  int step_bytes_;
+  int step_bytes_, most_negative_;
   int32_t k_;
   int32_t block_count_;
   std::vector<Step> steps_;

@@ -33,13 +33,15 @@ bool valid(const GemmS8BlockRecord& r, const GemmS8Kernel& kernel, ByteSpan byte
            const Reach& reach) {
   const int64_t nr = kernel.nr;
   const bool maddubs = kernel.path == GemmS8Path::kMaddubs;
+  const bool paired = maddubs || kernel.path == GemmS8Path::kMlal;
   return holds(bytes, r.weights, r.step_count, nr * step_bytes(kernel.path)) &&
          holds(bytes, r.step_offset, r.step_count, sizeof(int32_t)) &&
          holds(bytes, r.flipped_weights, r.flipped_count, nr * 8) &&
          holds(bytes, r.flipped_offset, r.flipped_count, sizeof(int32_t)) &&
          holds(bytes, r.bias, nr, sizeof(int32_t)) && holds(bytes, r.scale, nr, sizeof(float)) &&
-         (maddubs ? r.step_count % 2 == 0 : r.step_count > 0 && r.flipped_count == 0) &&
-         r.flipped_pairs >= 0 && r.flipped_pairs <= r.flipped_count / 2 &&
+         (!paired || r.step_count % 2 == 0) &&
+         (maddubs || (r.step_count > 0 && r.flipped_count == 0)) && r.flipped_pairs >= 0 &&
+         r.flipped_pairs <= r.flipped_count / 2 &&
          reach.covers(reinterpret_cast<const int32_t*>(bytes.data + r.step_offset), r.step_count) &&
          reach.covers(reinterpret_cast<const int32_t*>(bytes.data + r.flipped_offset),
                       r.flipped_count);
