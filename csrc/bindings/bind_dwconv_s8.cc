@@ -32,7 +32,7 @@ py::list rows() {
   for (int i = 0; i < count; ++i) {
     const DwconvS8Kernel& k = kernels[i];
     result.append(py::make_tuple(k.name, isa_name(k.isa), k.kh, k.kw, k.stride_x, k.dilated,
-                                 k.weight_bits, isa_supported(k.isa)));
+                                 k.weights.min, k.weights.max, isa_supported(k.isa)));
   }
   return result;
 }
@@ -135,12 +135,12 @@ class DwconvS8 {
 };
 
 std::string select_name(const std::string& isa, int32_t channels, int32_t kh, int32_t kw,
-                        int32_t stride, int32_t dilation, bool weights_fit_s8) {
+                        int32_t stride, int32_t dilation, int16_t weight_min, int16_t weight_max) {
   Isa cap;
   if (!parse_isa(isa.c_str(), &cap)) {
     fail(ErrorCode::kIsa, "unknown ISA '%s'; octavo.cpu_info() lists the names", isa.c_str());
   }
-  return select_dwconv_s8(cap, {channels, kh, kw, stride, dilation, weights_fit_s8}).name;
+  return select_dwconv_s8(cap, {channels, kh, kw, stride, dilation, {weight_min, weight_max}}).name;
 }
 
 // A chain of dependent additions runs one per cycle on every CPU in question. Runs of some 5 us, as
@@ -179,11 +179,13 @@ void bind_dwconv_s8(py::module_& m) {
       .def("time", &DwconvS8::time, py::arg("in_"), py::arg("row_offsets"), py::arg("pixel_stride"),
            py::arg("out"), py::arg("out_offset"), py::arg("out_pixel_stride"), py::arg("out_w"),
            py::arg("repeats"), "Seconds per call, the fastest of `repeats` runs of 16.");
-  m.def("dwconv_s8_rows", &rows,
-        "Every kernel: (name, isa, kh, kw, stride, dilated, weight_bits, supported); 0 is any.");
+  m.def(
+      "dwconv_s8_rows", &rows,
+      "Every kernel: (name, isa, kh, kw, stride, dilated, weight_min, weight_max, supported); 0 is "
+      "any.");
   m.def("dwconv_s8_select", &select_name, py::arg("isa"), py::arg("channels"), py::arg("kh"),
-        py::arg("kw"), py::arg("stride"), py::arg("dilation"), py::arg("weights_fit_s8"),
-        "The kernel that a layer gets when restricted to `isa`.");
+        py::arg("kw"), py::arg("stride"), py::arg("dilation"), py::arg("weight_min"),
+        py::arg("weight_max"), "The kernel that a layer gets when restricted to `isa`.");
   m.def("measure_clock_ghz", &measure_clock_ghz, "Core clock, by dependent additions.");
 }
 

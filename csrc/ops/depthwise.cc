@@ -5,14 +5,18 @@
 #include "base/checked.h"
 #include "base/parallel.h"
 #include "kernels/dwconv_s8/dwconv_s8.h"
+#include "kernels/dwconv_s8/pack.h"
 #include "ops/padded_input.h"
 #include "ops/quant_args.h"
 
 namespace octavo {
 namespace {
 
-DwconvS8Shape shape_of(const Window2d& w, int32_t channels, bool weights_fit_s8) {
-  return {channels, w.kh, w.kw, w.stride_w, w.dilation_w, weights_fit_s8};
+DwconvS8Shape shape_of(const Window2d& w, int32_t channels, const QuantWeights& weights) {
+  const std::vector<int16_t>& values = weights.values;
+  const WeightRange range =
+      dwconv_s8_weight_range(values.data(), static_cast<int64_t>(values.size()));
+  return {channels, w.kh, w.kw, w.stride_w, w.dilation_w, range};
 }
 
 class Depthwise final : public Op {
@@ -84,7 +88,7 @@ class Depthwise final : public Op {
                               in_zero_point};
     kernel_ = context.kernel != nullptr ? find_dwconv_s8(context.kernel) : nullptr;
     if (kernel_ == nullptr) {
-      kernel_ = &select_dwconv_s8(context.cap, shape_of(w, channels, weights.fit_s8));
+      kernel_ = &select_dwconv_s8(context.cap, shape_of(w, channels, weights));
     }
     const DwconvS8Layout layout = kernel_->layout(raw);
     const int64_t bias_at = layout.weights, scale_at = checked_add(bias_at, layout.bias);
@@ -121,7 +125,7 @@ KernelNames depthwise_kernels(const StepView& step, const Window2d& w,
   const int32_t channels = step.output(0).dims[3];
   const QuantWeights weights =
       read_quant_weights(step, channels, int64_t{w.kh} * w.kw, step.input(0).zero_point);
-  const DwconvS8Shape shape = shape_of(w, channels, weights.fit_s8);
+  const DwconvS8Shape shape = shape_of(w, channels, weights);
   const DwconvS8Kernel& best = select_dwconv_s8(context.cap, shape);
   KernelNames names{best.name};
   int count = 0;

@@ -547,11 +547,18 @@ def dwconv_f32_rows() -> list[typing.Any]:
 
 def dwconv_s8_rows() -> list[typing.Any]:
     """
-    Every kernel: (name, isa, kh, kw, stride, dilated, weight_bits, supported); 0 is any.
+    Every kernel: (name, isa, kh, kw, stride, dilated, weight_min, weight_max, supported); 0 is any.
     """
 
 def dwconv_s8_select(
-    isa: str, channels: int, kh: int, kw: int, stride: int, dilation: int, weights_fit_s8: bool
+    isa: str,
+    channels: int,
+    kh: int,
+    kw: int,
+    stride: int,
+    dilation: int,
+    weight_min: int,
+    weight_max: int,
 ) -> str:
     """
     The kernel that a layer gets when restricted to `isa`.

@@ -61,7 +61,7 @@ def _gemm(rng: Rng) -> Iterator[Case]:
         yield _gemm_case(rng, 6, weights, a, 3, 250)
 
 
-def _takes(kernel: str, kh: int, kw: int, stride: int, dilation: int, bits: int) -> bool:
+def _takes(kernel: str, kh: int, kw: int, stride: int, dilation: int, low: int, high: int) -> bool:
     for (
         name,
         _,
@@ -69,7 +69,8 @@ def _takes(kernel: str, kh: int, kw: int, stride: int, dilation: int, bits: int)
         kernel_w,
         kernel_stride,
         dilated,
-        weight_bits,
+        weight_min,
+        weight_max,
         _,
     ) in _core.dwconv_s8_rows():
         if name == kernel:
@@ -78,7 +79,8 @@ def _takes(kernel: str, kh: int, kw: int, stride: int, dilation: int, bits: int)
                 and kernel_w in (0, kw)
                 and kernel_stride in (0, stride)
                 and (dilation == 1 or dilated)
-                and bits <= weight_bits
+                and weight_min <= low
+                and high <= weight_max
             )
     return False
 
@@ -117,15 +119,15 @@ def _dwconv_case(
         "out_zero_point": zero_point, "qmin": limits[0], "qmax": limits[1],
         "stride": stride, "dilation": dilation,
     }  # fmt: skip
-    bits = 8 if weights.min() >= -128 and weights.max() <= 127 else 9
-    fits = partial(_takes, kh=kh, kw=kw, stride=stride, dilation=dilation, bits=bits)
+    low, high = int(weights.min()), int(weights.max())
+    fits = partial(_takes, kh=kh, kw=kw, stride=stride, dilation=dilation, low=low, high=high)
     return Case(partial(_run_dwconv, layer=layer, x=x, out_w=out_w, gap=2), want, fits)
 
 
 def _dwconv(rng: Rng) -> Iterator[Case]:
     for kh, kw, stride, dilation in _DWCONV:
         for channels, out_w in ((1, 1), (19, 9), (65, 4), (130, 3)):
-            for largest, limits in ((128, (2, 253)), (128, (0, 255)), (40, (0, 255))):
+            for largest, limits in ((128, (2, 253)), (127, (0, 255)), (40, (0, 255))):
                 weights = rng.integers(-largest, largest, (kh, kw, channels), np.int16)
                 yield _dwconv_case(rng, weights, out_w, stride, dilation, limits)
         for extreme in (127, -128, 255, -255):

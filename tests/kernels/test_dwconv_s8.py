@@ -24,11 +24,12 @@ class Row:
     kw: int
     stride: int
     dilated: bool
-    weight_bits: int
+    weight_min: int
+    weight_max: int
 
     @property
     def weight_range(self):
-        return (-128, 127) if self.weight_bits == 8 else (-255, 255)
+        return self.weight_min, self.weight_max
 
     def geometries(self):
         """(kh, kw, stride, dilation) that the row takes, at least once each thing that differs."""
@@ -176,7 +177,7 @@ def test_equal_weights(row, rng, weight):
     """A smooth filter is the worst case: all three weights of a column large and of one sign."""
     for channels in (7, 16, 33):
         case = Case(row, rng, channels, 9, row.geometries()[0])
-        case.weights[:] = weight
+        case.weights[:] = max(weight, row.weight_min)
         case.x[:] = rng.choice([254, 255], case.x.shape)
         case.check()
 
@@ -260,9 +261,9 @@ def test_unaligned_memory(row, rng):
 
 def test_rows_refuse_what_they_cannot_hold(row):
     bias, scale = np.zeros(4, np.int32), np.ones(4, np.float32)
-    if row.weight_bits == 8:
-        with pytest.raises(InvalidArgumentError, match="leave int8"):
-            weights = np.full((row.kh or 3, row.kw or 3, 4), 128, np.int16)
+    for beyond in (row.weight_min - 1, row.weight_max + 1):
+        weights = np.full((row.kh or 3, row.kw or 3, 4), beyond, np.int16)
+        with pytest.raises(InvalidArgumentError, match=rf"leave {row.weight_min}\.\."):
             _core.DwconvS8(row.name, weights, bias, scale, stride=max(row.stride, 1))
     if row.stride:
         with pytest.raises(InvalidArgumentError, match="7x7"):
@@ -279,8 +280,8 @@ def test_unknown_kernel():
 
 
 def test_select():
-    def select(isa, k=3, stride=1, dilation=1, fit=True):
-        return _core.dwconv_s8_select(isa, 64, k, k, stride, dilation, fit)
+    def select(isa, k=3, stride=1, dilation=1, weights=(-127, 127)):
+        return _core.dwconv_s8_select(isa, 64, k, k, stride, dilation, *weights)
 
     assert select("scalar") == "dwconv_s8_any_scalar"
     for name, isa, *_, supported in ROWS:
@@ -293,4 +294,7 @@ def test_select():
         for other in (select(isa, k=7), select(isa, dilation=2), select(isa, stride=3)):
             assert other.startswith("dwconv_s8_any")
             assert other.endswith(isa)
-        assert select(isa, fit=False).endswith("avx2"), name
+        arm = isa.startswith("neon")
+        assert select(isa, weights=(-255, 0)).endswith("_neon" if arm else "_avx2"), name
+        full = select(isa, weights=(-128, 127))
+        assert full == ("dwconv_s8_any_x8_neon" if isa == "neon" else select(isa))

@@ -43,6 +43,16 @@ struct DwconvS8Weights {
   int32_t in_zero_point;
 };
 
+// Bounds, inclusive, of w - zero_point.
+struct WeightRange {
+  int16_t min, max;
+
+  bool holds(WeightRange other) const { return min <= other.min && other.max <= max; }
+};
+inline constexpr WeightRange kWeightsS9{-255, 255};  // whatever the graph may say
+inline constexpr WeightRange kWeightsS8{-128, 127};
+inline constexpr WeightRange kWeightsS8Symmetric{-127, 127};
+
 struct DwconvS8Layout {  // bytes that pack needs, each a multiple of 64
   int64_t weights, bias, scale;
 };
@@ -54,7 +64,7 @@ struct DwconvS8Kernel {
   int16_t kh, kw;       // 0 = any
   int16_t stride_x;     // 0 = any
   bool dilated;         // takes dilation_x > 1
-  int16_t weight_bits;  // 8: weights must fit s8; 9: any w - zero_point
+  WeightRange weights;  // that it can multiply
   DwconvS8Layout (*layout)(const DwconvS8Weights&);
   // Writes weights (any layout), bias and scale (kernel's lane order) into zeroed storage.
   void (*pack)(const DwconvS8Weights&, void* weights, int32_t* bias, float* scale);
@@ -65,12 +75,12 @@ const DwconvS8Kernel* find_dwconv_s8(const char* name);
 
 struct DwconvS8Shape {
   int32_t channels, kh, kw, stride_x, dilation_x;
-  bool weights_fit_s8;
+  WeightRange weights;  // that occur
 };
 bool dwconv_s8_takes(const DwconvS8Kernel& kernel, const DwconvS8Shape& shape);
 const DwconvS8Kernel& select_dwconv_s8(Isa cap, const DwconvS8Shape& shape);
 
-#define OCTAVO_DWCONV_S8(isa, name, kh, kw, stride_x, dilated, weight_bits, pack) \
+#define OCTAVO_DWCONV_S8(isa, name, kh, kw, stride_x, dilated, weights, pack) \
   void name(const DwconvS8Args& args);
 #include "kernels/dwconv_s8/kernels.inc"
 #undef OCTAVO_DWCONV_S8

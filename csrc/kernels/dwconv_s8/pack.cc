@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/dwconv_s8/pack.h"
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -85,6 +86,9 @@ struct GroupPacking {
 
 using Pairs = GroupPacking<int16_t, 2, 2, 8>;
 using Quads = GroupPacking<int8_t, 4, 4, 16>;
+using Quads8 = GroupPacking<int8_t, 4, 2, 4>;
+using Taps8 = GroupPacking<int8_t, 1, 2, 4>;
+using WideTaps8 = GroupPacking<int16_t, 1, 2, 4>;
 
 }  // namespace
 
@@ -105,6 +109,11 @@ uint32_t folded_dwconv_s8_bias(const DwconvS8Weights& w, int64_t c) {
 OCTAVO_GROUPED(quads_3x3, Quads, int8_t, kQuads3x3)
 OCTAVO_GROUPED(quads_5x5, Quads, int8_t, kQuads5x5)
 OCTAVO_GROUPED(quads_any, Quads, int8_t, w)
+OCTAVO_GROUPED(quads_3x3_x8, Quads8, int8_t, kQuads3x3)
+OCTAVO_GROUPED(quads_5x5_x8, Quads8, int8_t, kQuads5x5)
+OCTAVO_GROUPED(quads_any_x8, Quads8, int8_t, w)
+OCTAVO_GROUPED(taps_x8, Taps8, int8_t, w)
+OCTAVO_GROUPED(wide_taps_x8, WideTaps8, int16_t, w)
 OCTAVO_GROUPED(pairs_3x3, Pairs, int16_t, kPairs3x3)
 OCTAVO_GROUPED(pairs_5x5, Pairs, int16_t, kPairs5x5)
 OCTAVO_GROUPED(pairs_any, Pairs, int16_t, w)
@@ -124,20 +133,23 @@ void pack_taps(const DwconvS8Weights& w, void* weights, int32_t* bias, float* sc
   }
 }
 
-bool dwconv_s8_weights_fit_s8(const DwconvS8Weights& w) {
-  const int64_t count = int64_t{w.kh} * w.kw * w.channels;
+WeightRange dwconv_s8_weight_range(const int16_t* weights, int64_t count) {
+  WeightRange range{0, 0};
   for (int64_t i = 0; i < count; ++i) {
-    if (w.weights[i] < INT8_MIN || w.weights[i] > INT8_MAX) return false;
+    range.min = std::min(range.min, weights[i]);
+    range.max = std::max(range.max, weights[i]);
   }
-  return true;
+  return range;
 }
 
 PackedDwconvS8 pack_dwconv_s8(const DwconvS8Kernel& kernel, const DwconvS8Weights& w) {
   if ((kernel.kh != 0 && kernel.kh != w.kh) || (kernel.kw != 0 && kernel.kw != w.kw)) {
     fail(ErrorCode::kInvalidArgument, "%s: does not take a %dx%d kernel", kernel.name, w.kh, w.kw);
   }
-  if (kernel.weight_bits == 8 && !dwconv_s8_weights_fit_s8(w)) {
-    fail(ErrorCode::kInvalidArgument, "%s: weights minus zero point leave int8", kernel.name);
+  const int64_t count = int64_t{w.kh} * w.kw * w.channels;
+  if (!kernel.weights.holds(dwconv_s8_weight_range(w.weights, count))) {
+    fail(ErrorCode::kInvalidArgument, "%s: weights minus zero point leave %d..%d", kernel.name,
+         kernel.weights.min, kernel.weights.max);
   }
   const DwconvS8Layout layout = kernel.layout(w);
   const size_t bias_at = static_cast<size_t>(layout.weights);

@@ -8,8 +8,11 @@
 //   quads   vpdpbusd: s8. Blocks of 64 channels: [group][4][16 lanes][4 taps]; the last block, when
 //           it has at most 32 channels, [group][4][8 lanes][4 taps]
 //   quads_3x3_x32  256-bit rows: quads32.h
+//   quads_*_x8     sdot: s8. Blocks of 8 channels: [group][8 channels][4 taps]
+//   taps_x8        smull: s8, none of them -128. Blocks of 8 channels: [kh * kw][8 channels]
+//   wide_taps_x8   smull: the same as s16, any 9-bit weight
 //   taps    scalar: s16 [kh * kw][channels], bias and scale in natural order
-// In pairs and quads, lane l of vector v of a block with V vectors is channel
+// In pairs and quads of x86, lane l of vector v of a block with V vectors is channel
 // (l / 4) * 4V + 4v + l % 4: unpack builds and packs undoes just that order, with no permute.
 // The taps of a group, as (row, column), "-" where the weight is 0:
 //   pairs_3x3  00 10, 01 11, 02 12, 20 21, - 22     quads_3x3  00 10 20 -, 01 11 21 -, 02 12 22 -
@@ -25,6 +28,11 @@ OCTAVO_DWCONV_S8_PACKING(quads_3x3)
 OCTAVO_DWCONV_S8_PACKING(quads_3x3_x32)
 OCTAVO_DWCONV_S8_PACKING(quads_5x5)
 OCTAVO_DWCONV_S8_PACKING(quads_any)
+OCTAVO_DWCONV_S8_PACKING(quads_3x3_x8)
+OCTAVO_DWCONV_S8_PACKING(quads_5x5_x8)
+OCTAVO_DWCONV_S8_PACKING(quads_any_x8)
+OCTAVO_DWCONV_S8_PACKING(taps_x8)
+OCTAVO_DWCONV_S8_PACKING(wide_taps_x8)
 OCTAVO_DWCONV_S8_PACKING(pairs_3x3)
 OCTAVO_DWCONV_S8_PACKING(pairs_5x5)
 OCTAVO_DWCONV_S8_PACKING(pairs_any)
@@ -34,14 +42,15 @@ OCTAVO_DWCONV_S8_PACKING(taps)
 // -z_a * sum(w) moved into the bias. Modulo 2^32, like every accumulator.
 uint32_t folded_dwconv_s8_bias(const DwconvS8Weights& w, int64_t channel);
 
-bool dwconv_s8_weights_fit_s8(const DwconvS8Weights& w);
+// With 0, which padding adds.
+WeightRange dwconv_s8_weight_range(const int16_t* weights, int64_t count);
 
 struct PackedDwconvS8 {
   AlignedBuffer storage;
   DwconvS8Packed packed;  // points into storage, which moving keeps in place
 };
 
-// Throws kInvalidArgument for weights that the row cannot hold (weight_bits, kh, kw).
+// Throws kInvalidArgument for weights that the row cannot hold (weights, kh, kw).
 PackedDwconvS8 pack_dwconv_s8(const DwconvS8Kernel& kernel, const DwconvS8Weights& w);
 
 }  // namespace octavo

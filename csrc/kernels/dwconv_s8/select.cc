@@ -8,8 +8,8 @@ namespace octavo {
 namespace {
 
 constexpr DwconvS8Kernel kKernels[] = {
-#define OCTAVO_DWCONV_S8(isa, name, kh, kw, stride_x, dilated, weight_bits, packing) \
-  {#name, Isa::isa, name, kh, kw, stride_x, dilated, weight_bits, layout_##packing, pack_##packing},
+#define OCTAVO_DWCONV_S8(isa, name, kh, kw, stride_x, dilated, weights, packing) \
+  {#name, Isa::isa, name, kh, kw, stride_x, dilated, weights, layout_##packing, pack_##packing},
 #include "kernels/dwconv_s8/kernels.inc"
 #undef OCTAVO_DWCONV_S8
 };
@@ -32,8 +32,7 @@ const DwconvS8Kernel* find_dwconv_s8(const char* name) {
 bool dwconv_s8_takes(const DwconvS8Kernel& kernel, const DwconvS8Shape& shape) {
   return (kernel.kh == 0 || kernel.kh == shape.kh) && (kernel.kw == 0 || kernel.kw == shape.kw) &&
          (kernel.stride_x == 0 || kernel.stride_x == shape.stride_x) &&
-         (kernel.dilated || shape.dilation_x == 1) &&
-         (kernel.weight_bits == 9 || shape.weights_fit_s8);
+         (kernel.dilated || shape.dilation_x == 1) && kernel.weights.holds(shape.weights);
 }
 
 // The first row that takes the layer; the scalar row, which is last, takes every layer.
