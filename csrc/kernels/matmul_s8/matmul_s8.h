@@ -55,12 +55,13 @@ inline constexpr int64_t kMatmulS8KUnit = 16;  // k is padded to it in packed B 
 inline int64_t matmul_s8_padded_k(int64_t k) {
   return (k + kMatmulS8KUnit - 1) / kMatmulS8KUnit * kMatmulS8KUnit;
 }
-// One block of nr columns: int32 corrections [nr], then the elements. A multiple of 64.
+// One block of nr columns: int32 corrections [nr], then the elements. A multiple of 4 * nr.
 inline int64_t matmul_s8_block_bytes(int64_t nr, int64_t item, int64_t k) {
   return nr * (4 + matmul_s8_padded_k(k) * item);
 }
 inline int64_t matmul_s8_packed_bytes(const MatmulS8Kernel& kernel, int64_t k, int64_t n) {
-  return (n + kernel.nr - 1) / kernel.nr * matmul_s8_block_bytes(kernel.nr, kernel.item, k);
+  const int64_t blocks = (n + kernel.nr - 1) / kernel.nr;
+  return (blocks * matmul_s8_block_bytes(kernel.nr, kernel.item, k) + 63) / 64 * 64;
 }
 // A tile's rows of A as int16, for kernels that multiply int16.
 inline int64_t matmul_s8_wide_bytes(const MatmulS8Kernel& kernel, int64_t k) {
