@@ -23,10 +23,11 @@ struct Sums {
     squares = vpadalq_u16(squares, vreinterpretq_u16_s16(pair));
   }
 
-  // Of d = s - z.
-  LayerNormRow row(const LayerNormS8Args& args) const {
+  // Of d = s - z, together with the sums of the other bytes.
+  LayerNormRow row(const LayerNormS8Args& args, const Sums& others) const {
     const int64_t z = args.in_zero_point - kStoredOffset;
-    const int64_t s1 = vaddvq_s32(sum), s2 = vaddvq_u32(squares);
+    const int64_t s1 = vaddvq_s32(vaddq_s32(sum, others.sum));
+    const int64_t s2 = vaddvq_u32(vaddq_u32(squares, others.squares));
     return LayerNormRow(args, s1 - args.n * z, s2 - 2 * z * s1 + args.n * z * z);
   }
 };
@@ -70,12 +71,17 @@ void layer_norm_s8_x32_neon(const LayerNormS8Args& args) {
   uint8_t tail[kBlock] = {};  // stored zeros add nothing to a sum
   std::memcpy(tail, in + whole, static_cast<size_t>(rest));
   const int8x16_t last[1] = {load(tail)};
-  Sums sums;
-  for (int64_t i = 0; i < whole; i += kBlock) sums.add(load(in + i));
-  sums.add(last[0]);
-
-  const Normalize normalize(args, sums.row(args));
+  Sums even, odd;  // two chains of additions
   int64_t i = 0;
+  for (; i + 2 * kBlock <= whole; i += 2 * kBlock) {
+    even.add(load(in + i));
+    odd.add(load(in + i + kBlock));
+  }
+  if (i < whole) even.add(load(in + i));
+  odd.add(last[0]);
+
+  const Normalize normalize(args, even.row(args, odd));
+  i = 0;
   for (; i + 2 * kBlock <= whole; i += 2 * kBlock) {
     const int8x16_t s[2] = {load(in + i), load(in + i + kBlock)};
     normalize(s, gain + i, shift + i, out + i);

@@ -9,6 +9,7 @@ namespace {
 
 constexpr int kBlock = 16;
 constexpr int64_t kLevels = 256;
+constexpr int64_t kQuarter = 64;  // entries that one tbl looks up
 
 inline int8x16_t load(const uint8_t* p) { return vreinterpretq_s8_u8(vld1q_u8(p)); }
 
@@ -26,14 +27,12 @@ Range row_range(const uint8_t* in, int64_t n) {
   return {vminvq_s8(min), vmaxvq_s8(max)};
 }
 
-// out[i] = max - in[i], 0..255. The last block is read before any is written, as out may be in.
-void store_levels(const uint8_t* in, uint8_t* out, int64_t n, int max) {
-  const uint8x16_t max_u8x16 = vdupq_n_u8(static_cast<uint8_t>(max));
+// out[i] = f(in[i]) for whole blocks; the last one is read before any is written, as out may be in.
+template <class F>
+inline void for_blocks(const uint8_t* in, uint8_t* out, int64_t n, const F& f) {
   const uint8x16_t last = vld1q_u8(in + n - kBlock);
-  for (int64_t i = 0; i + kBlock <= n; i += kBlock) {
-    vst1q_u8(out + i, vsubq_u8(max_u8x16, vld1q_u8(in + i)));
-  }
-  vst1q_u8(out + n - kBlock, vsubq_u8(max_u8x16, last));
+  for (int64_t i = 0; i + kBlock <= n; i += kBlock) vst1q_u8(out + i, f(vld1q_u8(in + i)));
+  vst1q_u8(out + n - kBlock, f(last));
 }
 
 // Two IEEE divisions per value, in the stated order: a product of reciprocals would round twice.
@@ -95,7 +94,7 @@ int64_t used_levels(const uint32_t* table, int64_t levels, int32_t limit) {
   return used;
 }
 
-// One quotient per value, whose level `out` holds.
+// One quotient per value.
 void divide_values(const SoftmaxS8Args& args, const Quotient& quotient) {
   uint8_t* out = args.out;
   const int64_t n = args.n;
@@ -114,7 +113,15 @@ void divide_levels(const SoftmaxS8Args& args, const Quotient& quotient, int64_t 
   const uint32x4_t zero = vdupq_n_u32(0);
   const uint8x16_t rest = quotient({zero, zero, zero, zero});
   for (; level < kLevels; level += kBlock) vst1q_u8(y + level, rest);
-  lut_s8_x64_neon({args.out, args.out, args.n, y});
+  if (used >= kQuarter) {
+    lut_s8_x64_neon({args.out, args.out, args.n, y});
+    return;
+  }
+  // The rest of the first quarter is one value, which also serves for the others.
+  const uint8x16x4_t table = vld1q_u8_x4(y);
+  const uint8x16_t end = vdupq_n_u8(kQuarter - 1);
+  for_blocks(args.out, args.out, args.n,
+             [&](uint8x16_t d) { return vqtbl4q_u8(table, vminq_u8(d, end)); });
 }
 
 // Less than a block.
@@ -141,7 +148,9 @@ void run_short(const SoftmaxS8Args& args) {
 void softmax_s8_x16_neon(const SoftmaxS8Args& args) {
   if (args.n < kBlock) return run_short(args);
   const Range range = row_range(args.in, args.n);
-  store_levels(args.in, args.out, args.n, range.max);
+  // The output holds the level of each value until its quotient is known.
+  const uint8x16_t max = vdupq_n_u8(static_cast<uint8_t>(range.max));
+  for_blocks(args.in, args.out, args.n, [&](uint8x16_t v) { return vsubq_u8(max, v); });
   const int64_t sum = sum_entries(args.table, args.out, args.n);
   const Quotient quotient(args, sum);
   const int64_t levels = range.max - range.min + 1;
