@@ -144,6 +144,8 @@ def test_negative_segment_offsets(row, rng):
 WORST_WEIGHTS = {
     "max_pairs": [127, 127],
     "min_pairs": [-128, -128],
+    "min_symmetric": [-127, -127],
+    "min_and_next": [-128, -127],
     "mixed_sign": [127, -128],
     "just_safe": [64, 64, -64, -64],
     "unsafe_by_one": [65, 64, 1, 1],
