@@ -67,10 +67,26 @@ def test_memory_adds_in_order_and_overlaps_otherwise(monkeypatch: pytest.MonkeyP
     step = conv(64, 64, 64, weights=1 << 30)
     for core in (A53, A76):
         priced = costs(core, monkeypatch)
-        warm = predict.seconds(step, core, priced, cold_weights=False)
+        warm = predict.seconds(conv(64, 64, 64), core, priced, cold_weights=False)
         cold = predict.seconds(step, core, priced, cold_weights=True)
         memory = (1 << 30) / core.bandwidth
         assert math.isclose(cold, warm + memory if core.in_order else memory)
+
+
+@needs_mca
+def test_winograd_where_it_is_faster_and_there_is_no_sdot(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = predict.Step(
+        "conv_s8", "gemm_s8", 9 * 64 * 64 * 256, ((16, 16, 64),), (16, 16, 64), 0, 0
+    )
+    smlal = [f"smlal\tv{i}.4s, v30.4h, v7.h[{i % 4}]" for i in range(16)]
+    for core, used in ((A72, True), (A76, False)):
+        direct = costs(core, monkeypatch)
+        fast = row("winograd_s8/neon", "neon", 8, *smlal)
+        both = Costs(core, [*direct.rows, fast])
+        times = [predict.seconds(step, core, c, cold_weights=False) for c in (direct, both)]
+        assert (times[1] < times[0]) == used
+        slow = Costs(core, [*direct.rows, row("winograd_s8/neon", "neon", 80, *smlal)])
+        assert predict.seconds(step, core, slow, cold_weights=False) == times[0]
 
 
 def test_a53_count() -> None:

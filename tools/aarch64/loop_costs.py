@@ -148,12 +148,18 @@ class Costs:
             raise SystemExit("gemm_s8 has no Arm row in this build")
         mr, nr, group = _tile(found[0].loop.isa)
         main = self._per_mac(found)
-        # Rows of every ISA: a single one gains nothing from smmla.
-        alone = [r for r in self.rows if r.loop.family == "gemm_s8" and r.loop.single_row]
-        vector = self._per_mac(alone)
+        alone = [self.cycles(r) / r.loop.row_macs for r in found if r.loop.single_row]
+        vector = min(alone, default=0.0)
         if rows == 1 and vector:
             return Gemm(1, nr, group, vector, 1)
         return Gemm(mr, nr, group, main, min(2, mr))
+
+    @cached_property
+    def winograd(self) -> float:
+        """Cycles per product of transformed data; 0 where it is not used."""
+        if not has_cpu("neondot", self.core.cpu):
+            return self._per_mac(self.of_family("winograd_s8"))
+        return 0.0
 
     def depthwise(self, stride: int, taps: int) -> float:
         """Cycles per output, epilogue included."""

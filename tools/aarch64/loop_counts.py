@@ -55,7 +55,12 @@ class KernelLoop:
         """Is it a matrix product that uses each weight once?"""
         size = 4 if self.family == "gemm_f32" else 1
         gemm = self.family in ("gemm_f32", "gemm_s8", "matmul_s8")
-        return gemm and 0 < size * self.macs <= self.loaded
+        return gemm and 0 < size * self.row_macs <= self.loaded
+
+    @property
+    def row_macs(self) -> int:
+        """Products that count when there is one row: smmla makes two rows, one of them twice."""
+        return self.macs // 2 if self.kind == "smmla" else self.macs
 
     @property
     def kind(self) -> str:

@@ -29,6 +29,7 @@ NETWORKS = (
 )  # fmt: skip
 
 STEP_CYCLES = 300  # dispatch, row pointers of a call, cold code
+WINOGRAD_INPUT, WINOGRAD_OUTPUT = 29, 54  # cycles per tile and channel, A72, by count
 TILE_INSTRUCTIONS = 60  # around the k-loop of a tile, beside 4 per row and run of K
 ASSUMPTIONS = (
     "Cycles of llvm-mca 19 for the main loop times the work (every load hits L1), N padded to the "
@@ -39,7 +40,8 @@ ASSUMPTIONS = (
     f"matrix takes the loop made for it. A step costs {STEP_CYCLES} cycles more. Weights come from "
     "memory when those of the network exceed the last cache, activations when input and output of "
     "the step do. Of arithmetic and memory the slower counts (A53, in order: the sum). One thread, "
-    "nothing else on the core, direct convolutions."
+    f"nothing else on the core. Winograd where it is faster and there is no sdot: {WINOGRAD_INPUT} "
+    f"and {WINOGRAD_OUTPUT} cycles per tile and channel for its transforms, twice that on A53."
 )
 
 
@@ -134,13 +136,32 @@ CYCLES: dict[str, Callable[[Step, Core, Costs], float]] = {
 }
 
 
+def winograd_cycles(step: Step, costs: Costs) -> float | None:
+    """F(4×4, 3×3) where the core's rows and the step allow it."""
+    per_mac = costs.winograd
+    image, columns = step.inputs[0], step.columns
+    if not per_mac or len(image) != 3 or step.k != 9 * image[-1] or step.output[:2] != image[:2]:
+        return None
+    tiles = math.ceil(image[0] / 4) * math.ceil(image[1] / 4)
+    transforms = WINOGRAD_INPUT * image[-1] + WINOGRAD_OUTPUT * columns
+    transforms *= 2 if costs.core.in_order else 1
+    return tiles * (36 * image[-1] * columns * per_mac + transforms)
+
+
 def seconds(step: Step, core: Core, costs: Costs, *, cold_weights: bool) -> float:
-    work = (CYCLES.get(step.family, other_cycles)(step, core, costs) + STEP_CYCLES) / core.hertz
-    cold = step.weight_bytes if cold_weights else 0
-    if step.activation_bytes > core.cache_bytes:
-        cold += step.activation_bytes
-    memory = cold / core.bandwidth
-    return work + memory if core.in_order else max(work, memory)
+    """The faster of the ways to compute a step."""
+    ways = [(CYCLES.get(step.family, other_cycles)(step, core, costs), step.weight_bytes)]
+    if step.family == "gemm_s8" and (cycles := winograd_cycles(step, costs)):
+        ways.append((cycles, 8 * step.weight_bytes))
+    times = []
+    for cycles, weights in ways:
+        work = (cycles + STEP_CYCLES) / core.hertz
+        cold = weights if cold_weights or weights > core.cache_bytes else 0
+        if step.activation_bytes > core.cache_bytes:
+            cold += step.activation_bytes
+        memory = cold / core.bandwidth
+        times.append(work + memory if core.in_order else max(work, memory))
+    return min(times)
 
 
 def network_seconds(steps: Sequence[Step], core: Core, costs: Costs) -> float:
