@@ -125,7 +125,7 @@ def main_loops(loops: Sequence[KernelLoop]) -> list[KernelLoop]:
     return list(best.values())
 
 
-def _title(loop: KernelLoop) -> str:
+def title(loop: KernelLoop) -> str:
     """The function without its rounding policy; a lambda by the function around it."""
     name = re.sub(r",? ?FloatRneNeon(, )?", "", loop.symbol)
     name = name.removesuffix("<>")
@@ -137,7 +137,7 @@ def cells(row: Analysis) -> list[str]:
     macs = f"{loop.macs}" if loop.macs else "–"
     per_mac = f"{len(loop.body) / loop.macs:.3f}" if loop.macs else "–"
     branches = f" (+{loop.branches} jumps)" if loop.branches else ""
-    head = [loop.path, f"{_title(loop)} @{loop.body[0].address:x}{branches}", str(len(loop.body))]
+    head = [loop.path, f"{title(loop)} @{loop.body[0].address:x}{branches}", str(len(loop.body))]
     head += [macs, per_mac, f"{loop.loaded} · {loop.stored}"]
     for cpu in LIMITS:
         cycles, rate, share = row.cycles[cpu], row.rate(cpu), row.share(cpu)

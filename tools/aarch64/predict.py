@@ -182,7 +182,9 @@ def table(names: Iterable[str], costs: dict[str, Costs]) -> list[list[str]]:
         steps = network_steps(name)
         times = [1e3 * network_seconds(steps, core, costs[core.name]) for core in CORES]
         macs = sum(step.macs for step in steps) / 1e6
-        rows.append([name, f"{macs:,.1f}", *(f"{t:.3g}" for t in times)])
+        rows.append(
+            [name, f"{macs:,.1f}", *(f"{t:,.0f}" if t >= 100 else f"{t:.3g}" for t in times)]
+        )
     return rows
 
 

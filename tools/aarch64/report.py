@@ -4,8 +4,8 @@
 
     PYTHONPATH=python python tools/aarch64/report.py build/aarch64
 
-Needs what mca.py and predict.py need. Of each kernel file the loops worth a row are those with at
-least 3/4 of the most products per iteration, and single rows of a matrix.
+Needs what mca.py and predict.py need. Of a template's instances the loops worth a row are those
+with at least 3/4 of the most products per iteration, and single rows of a matrix.
 """
 
 from __future__ import annotations
@@ -17,17 +17,29 @@ from pathlib import Path
 import predict
 from loop_costs import CORES, price
 from loop_counts import KernelLoop, kernel_loops
-from mca import LIMITS, analyze, main_loops, markdown_table
+from mca import LIMITS, analyze, main_loops, markdown_table, title
 
 DOCUMENT = predict.ROOT / "docs" / "performance.md"
 
 
 def worth_a_row(loops: Sequence[KernelLoop]) -> list[KernelLoop]:
-    """Without the lower tiles of a file, and without short loops beside products."""
-    most: dict[str, int] = {}
+    """Without the lower tiles of a template, and without short loops beside products."""
+
+    def name(loop: KernelLoop) -> tuple[str, str]:
+        return loop.path, title(loop).partition("<")[0]
+
+    most: dict[tuple[str, str], int] = {}
+    products: set[str] = set()
     for loop in loops:
-        most[loop.path] = max(most.get(loop.path, 0), loop.macs)
-    return [loop for loop in loops if 4 * loop.macs >= 3 * most[loop.path] or loop.single_row]
+        most[name(loop)] = max(most.get(name(loop), 0), loop.macs)
+        if loop.macs:
+            products.add(loop.path)
+    return [
+        loop
+        for loop in loops
+        if loop.single_row
+        or (4 * loop.macs >= 3 * most[name(loop)] and (loop.macs or loop.path not in products))
+    ]
 
 
 def replaced(text: str, mark: str, content: str) -> str:
