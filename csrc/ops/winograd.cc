@@ -182,19 +182,25 @@ const WinogradS8Kernel* winograd_kernel(const StepView& step, const Window2d& w,
 }
 
 // Cycles with weights and images in L2 (docs/performance.md); AVX512's are those of a prototype,
-// AVX-VNNI has a direct kernel of its own, by count. The weights, 72 bytes for a pair of channels,
-// come from the last level of cache where they exceed what L2 keeps of them, and prefetching hides
-// little of that when tiles are few.
+// AVX-VNNI has a direct kernel of its own, by count; NEON's are Cortex-A72's, by count, which is
+// where Winograd gains no more than on A53, and memory of small boards, assumed. The weights,
+// 72 bytes for a pair of channels, come from the last level of cache where they exceed what L2
+// keeps of them, and prefetching hides little of that when tiles are few.
 bool winograd_pays(const StepView& step, const WinogradS8Kernel& kernel, Isa cap) {
   struct Rates {
     double direct, products;  // multiply-accumulates per cycle
     double input, output;     // cycles per tile and channel
+    double bytes;             // of weights per cycle, from behind L2
   };
-  constexpr Rates kAvx2{34, 24, 8, 15}, kAvxVnni{61, 24, 8, 15}, kAvx512{61, 31, 6, 12};
-  constexpr double kKeptBytes = 256 << 10, kBytesPerCycle = 7;
+  constexpr Rates kAvx2{34, 24, 8, 15, 7}, kAvxVnni{61, 24, 8, 15, 7};
+  constexpr Rates kAvx512{61, 31, 6, 12, 7}, kNeon{8, 4, 29, 54, 3};
+  constexpr double kKeptBytes = 256 << 10;
   if (kernel.isa == Isa::kScalar) return false;  // slower: there to compare with
+  // sdot multiplies 16 bytes where smlal multiplies 4 int16: four times fewer products gain
+  // nothing.
+  if (kernel.isa == Isa::kNeon && isa_usable(cap, Isa::kNeonDot)) return false;
   const Rates& ymm = isa_usable(cap, Isa::kAvxVnni) ? kAvxVnni : kAvx2;
-  const Rates& rate = kernel.isa == Isa::kAvx2 ? ymm : kAvx512;
+  const Rates& rate = kernel.isa == Isa::kNeon ? kNeon : kernel.isa == Isa::kAvx2 ? ymm : kAvx512;
   const int64_t channels = step.input(0).dims[3];
   const double c = static_cast<double>(ceil_div(channels, kernel.channels) * kernel.channels);
   const double n = static_cast<double>(ceil_div(step.output(0).dims[3], kernel.nr) * kernel.nr);
@@ -205,7 +211,7 @@ bool winograd_pays(const StepView& step, const WinogradS8Kernel& kernel, Isa cap
   const double k = static_cast<double>(channels);
   const double direct = pixels * 9 * k * n / rate.direct;
   const double products = tiles * kWinogradPoints * k * n / rate.products;
-  const double weights = std::max(0.0, 2 * kWinogradPoints * k * n - kKeptBytes) / kBytesPerCycle;
+  const double weights = std::max(0.0, 2 * kWinogradPoints * k * n - kKeptBytes) / rate.bytes;
   return tiles * (rate.input * c + rate.output * n) + products + weights < direct;
 }
 

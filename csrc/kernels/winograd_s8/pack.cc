@@ -67,8 +67,8 @@ bool sums_fit(const WinogradS8Weights& w, int32_t c) {
   return low > -kBound && high < kBound;
 }
 
-// Pairs of input channels of one block at a time: lane 2p + i holds channel i of the pair of column
-// p, so that everything after the gathering is loops over neighbours.
+// Pairs of input channels of one block at a time, a lane for each channel and column in the order
+// of the packed weights, so that everything after the gathering is loops over neighbours.
 class Packer {
  public:
   Packer(const WinogradS8Kernel& kernel, const WinogradS8Weights& w)
@@ -94,6 +94,9 @@ class Packer {
   }
 
  private:
+  // Of channel i of the pair and column p.
+  int lane(int p, int i) const { return kernel_.group == 2 ? 2 * p + i : i * kernel_.nr + p; }
+
   // Missing channels are 0.
   void gather(int32_t j, int32_t channel) {
     const bool pair = channel + 1 < w_.channels;
@@ -103,9 +106,9 @@ class Packer {
       if (n >= w_.n) continue;
       const int16_t* from = w_.weights + n * kTaps * w_.channels + channel;
       for (int t = 0; t < kTaps; ++t, from += w_.channels) {
-        int16_t* to = &taps_[t * lanes_ + 2 * p];
-        to[0] = from[0];
-        if (pair) to[1] = from[1];
+        int16_t* to = &taps_[t * lanes_];
+        to[lane(p, 0)] = from[0];
+        if (pair) to[lane(p, 1)] = from[1];
       }
     }
   }

@@ -19,8 +19,8 @@ namespace {
 [[maybe_unused]] int16_t column_avx512_x2(int p) { return interleaved(p, 16, 2); }
 
 constexpr WinogradS8Kernel kKernels[] = {
-#define OCTAVO_WINOGRAD_S8(isa, name, nr, channels, column) \
-  {#name, Isa::isa, name##_input, name##_output, nr, channels, column},
+#define OCTAVO_WINOGRAD_S8(isa, name, nr, channels, group, column) \
+  {#name, Isa::isa, name##_input, name##_output, nr, channels, group, column},
 #include "kernels/winograd_s8/kernels.inc"
 #undef OCTAVO_WINOGRAD_S8
 };

@@ -36,10 +36,12 @@ struct WinogradS8Tile {
 
 // Weights of blocks of nr output channels.
 struct WinogradS8Packed {
-  const int16_t* weights;  // [blocks][36][steps][nr][2] U, 64-byte aligned, 0 past the channels
-  const int32_t* bias;     // [blocks][nr] 576 * bias modulo 2^32, in the kernel's column order
-  const float* scale;      // [blocks][nr] multiplier / 64, in the kernel's column order
-  int32_t steps;           // pairs of input channels, even
+  // U, 64-byte aligned, 0 past the channels: [blocks][36][steps][nr][2], or [steps][2][nr] for
+  // kernels that take channels in groups of one.
+  const int16_t* weights;
+  const int32_t* bias;  // [blocks][nr] 576 * bias modulo 2^32, in the kernel's column order
+  const float* scale;   // [blocks][nr] multiplier / 64, in the kernel's column order
+  int32_t steps;        // pairs of input channels, even
 };
 
 // A panel of tiles. `input` makes v from the tiles' windows, `output` the tiles' outputs from v.
@@ -69,6 +71,7 @@ struct WinogradS8Kernel {
   WinogradS8Fn input, output;
   int16_t nr;
   int16_t channels;  // input channels that `input` handles at once: v_tile is a multiple
+  int16_t group;     // input channels that lie side by side in packed weights: 2 or 1
   // Column held at position p of a packed block: the order in which packs/packus emit bytes.
   int16_t (*column)(int p);
 };
@@ -87,8 +90,8 @@ struct WinogradS8Panel {
 WinogradS8Panel winograd_s8_panel(const WinogradS8Kernel& kernel, int32_t channels, int64_t tiles);
 
 // Declarations of every row's entry points.
-#define OCTAVO_WINOGRAD_S8(isa, name, nr, channels, column) \
-  void name##_input(const WinogradS8Args& args);            \
+#define OCTAVO_WINOGRAD_S8(isa, name, nr, channels, group, column) \
+  void name##_input(const WinogradS8Args& args);                   \
   void name##_output(const WinogradS8Args& args);
 #include "kernels/winograd_s8/kernels.inc"
 #undef OCTAVO_WINOGRAD_S8
