@@ -27,7 +27,12 @@ from octavo.plan.lowering import lower
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- matrix:begin -->", "<!-- matrix:end -->"
-ISAS = ("scalar", "avx2", "avxvnni", "avx512vnni")
+#: The columns of each table; the scalar rows are the same on every CPU.
+TABLES = {
+    "x86-64": ("scalar", "avx2", "avxvnni", "avx512vnni"),
+    "Arm, 64 bits": ("neon", "neondot", "neoni8mm"),
+}
+ISAS = tuple(isa for isas in TABLES.values() for isa in isas)
 
 #: Step kind -> kernel families that compute it, each with the prefix of its kernels for this kind.
 FAMILIES = {
@@ -110,32 +115,46 @@ def _float_text(kind: str) -> str:
     return ", ".join(f"`{name}`" for name in FLOAT_FAMILIES.get(kind, (kind,)))
 
 
-def matrix() -> str:
-    """The Markdown table; operators with the same cells share a line."""
+def _table(isas: tuple[str, ...], rows: dict[str, Row], with_float: bool) -> list[str]:
+    """Markdown lines; operators with the same cells share one."""
     kernels = kernel_names()
     integer = {
         isa: {
             kind: ", ".join(filter(None, (_tiles(f, kernels[isa], isa) for f in families)))
             for kind, families in FAMILIES.items()
         }
-        for isa in ISAS
+        for isa in isas
     }
     groups: dict[tuple[str, ...], list[str]] = {}
-    float_only = []
-    for name, row in operators():
-        if not row.integer:
-            float_only.append(f"`{name}`")
-            continue
-        cells = [_cell(row.integer, integer[isa]) for isa in ISAS]
-        real = _cell(row.real, {kind: _float_text(kind) for kinds in row.real for kind in kinds})
-        groups.setdefault((*cells, real), []).append(name)
-    header = ["operator", *(f"8-bit, {isa}" for isa in ISAS), "float32"]
+    for name, row in rows.items():
+        cells = [_cell(row.integer, integer[isa]) for isa in isas]
+        if with_float:
+            kinds = {kind: _float_text(kind) for kinds in row.real for kind in kinds}
+            cells.append(_cell(row.real, kinds))
+        groups.setdefault(tuple(cells), []).append(name)
+    header = ["operator", *(f"8-bit, {isa}" for isa in isas), *(["float32"] if with_float else [])]
     table = [header, ["---"] * len(header)]
     table += [[", ".join(names), *cells] for cells, names in groups.items()]
-    lines = [f"| {' | '.join(cells)} |" for cells in table]
-    legend = "Kernel family and its tiles; *bytes*: no arithmetic, the same code on every ISA."
-    legend += " avxvnni runs the avx2 kernels beside its own."
-    return "\n".join([*lines, "", f"{legend} In float32 only: {', '.join(float_only)}."])
+    return [f"| {' | '.join(cells)} |" for cells in table]
+
+
+def matrix() -> str:
+    """One Markdown table for each architecture, float32 steps in the first."""
+    rows = dict(operators())
+    integer = {name: row for name, row in rows.items() if row.integer}
+    float_only = ", ".join(f"`{name}`" for name in rows if name not in integer)
+    lines = []
+    for i, (title, isas) in enumerate(TABLES.items()):
+        lines += [f"{title}:", "", *_table(isas, integer, with_float=i == 0), ""]
+    return "\n".join(
+        [
+            *lines,
+            "Kernel family and its tiles; *bytes*: no arithmetic, the same code on every ISA.",
+            "A column runs the kernels of the columns left of it where it has none (the Arm ones,",
+            "scalar code). float32 kernels exist for scalar, avx2, avx512vnni and neon.",
+            f"In float32 only: {float_only}.",
+        ]
+    )
 
 
 def updated(text: str) -> str:
