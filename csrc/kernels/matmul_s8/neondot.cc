@@ -2,7 +2,7 @@
 #include "kernels/matmul_s8/neon_pack.h"
 
 // sdot by a lane of A: four k of a block are two vectors, 64 sdot per 16 loads in a tile of 8 rows.
-// 16 accumulators + 8 A + 2 B.
+// 16 accumulators + 8 A + 4 B.
 namespace octavo {
 namespace {
 
@@ -55,14 +55,24 @@ void correct_columns(const MatmulS8Pack& p, uint8_t* block) {
   store_corrections(p, lo, hi, block);
 }
 
+struct ColumnQuads {  // four k of eight columns
+  int8x16_t lo, hi;
+};
+
+inline ColumnQuads load_quads(const uint8_t* w) { return {load_s8x16(w), load_s8x16(w + 16)}; }
+
+// A core that issues in order waits for what it has just loaded: the next b is fetched here.
 template <int MR, int kLane>
-inline void four_k(const int8x16_t (&a)[MR], const uint8_t* w, int32x4_t (&acc)[MR][2]) {
-  const int8x16_t lo = load_s8x16(w + kLane * kStep), hi = load_s8x16(w + kLane * kStep + 16);
+inline ColumnQuads four_k(const int8x16_t (&a)[MR], const ColumnQuads& b, const uint8_t* next,
+                          int32x4_t (&acc)[MR][2]) {
+  asm volatile("" ::: "memory");
+  const ColumnQuads fetched = load_quads(next);
 #pragma GCC unroll 8
   for (int i = 0; i < MR; ++i) {
-    acc[i][0] = vdotq_laneq_s32(acc[i][0], lo, a[i], kLane);
-    acc[i][1] = vdotq_laneq_s32(acc[i][1], hi, a[i], kLane);
+    acc[i][0] = vdotq_laneq_s32(acc[i][0], b.lo, a[i], kLane);
+    acc[i][1] = vdotq_laneq_s32(acc[i][1], b.hi, a[i], kLane);
   }
+  return fetched;
 }
 
 template <int MR, class Epilogue>
@@ -78,14 +88,15 @@ inline void tile(const MatmulS8Args& args, const uint8_t* a, const int32_t* corr
     acc[i][1] = vaddq_s32(vdupq_n_s32(correction[i]), vld1q_s32(columns + 4));
   }
   const uint8_t* w = block + kHeader;
+  ColumnQuads b = load_quads(w);
   for (int32_t k = 0; k < args.k; k += 16, w += 4 * kStep) {
     int8x16_t a_s8x16[MR];
 #pragma GCC unroll 8
     for (int i = 0; i < MR; ++i) a_s8x16[i] = load_s8x16(row[i] + k);
-    four_k<MR, 0>(a_s8x16, w, acc);
-    four_k<MR, 1>(a_s8x16, w, acc);
-    four_k<MR, 2>(a_s8x16, w, acc);
-    four_k<MR, 3>(a_s8x16, w, acc);
+    b = four_k<MR, 0>(a_s8x16, b, w + kStep, acc);
+    b = four_k<MR, 1>(a_s8x16, b, w + 2 * kStep, acc);
+    b = four_k<MR, 2>(a_s8x16, b, w + 3 * kStep, acc);
+    b = four_k<MR, 3>(a_s8x16, b, k + 16 < args.k ? w + 4 * kStep : w, acc);
   }
   const float32x4_t scale[2] = {vdupq_n_f32(args.scale), vdupq_n_f32(args.scale)};
 #pragma GCC unroll 8
