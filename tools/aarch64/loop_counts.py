@@ -64,8 +64,8 @@ class KernelLoop:
 
     @property
     def kind(self) -> str:
-        """The instruction that does most of the products: smmla, sdot, smlal, fmla, or ''."""
-        done = dict.fromkeys(("smmla", "sdot", "fmla", "smlal"), 0)
+        """The instruction that does most of the products: a key of mca.LIMITS, or ''."""
+        done = dict.fromkeys(("smmla", "sdot", "fmla", "smlal", "smlal16"), 0)
         for instruction in self.body:
             done[kind_of(instruction)] += macs_of(instruction)
         return max(done, key=lambda kind: done[kind]) if self.macs else ""
@@ -79,6 +79,10 @@ class KernelLoop:
         return sum(bytes_of(i) for i in self.body if i.mnemonic.startswith("st"))
 
     @property
+    def calls(self) -> bool:
+        return any(check_disasm.RULES[AARCH64].call.match(i.text) for i in self.body)
+
+    @property
     def branches(self) -> int:
         """Jumps beside the one that closes the loop: with any, an iteration may be shorter."""
         return sum(1 for i in self.body if SYNTAX.jump.match(i.text)) - 1
@@ -90,7 +94,9 @@ def kind_of(instruction: Instruction) -> str:
         return "smmla"
     if name.endswith("dot"):
         return "sdot"
-    return "fmla" if name.startswith("f") else "smlal"
+    if name.startswith("f"):
+        return "fmla"
+    return "smlal16" if re.search(r"v\d+\.4s", instruction.text) else "smlal"
 
 
 def macs_of(instruction: Instruction) -> int:
@@ -108,7 +114,7 @@ def macs_of(instruction: Instruction) -> int:
         return 8 * lanes
     if re.match(r"(?:[us]|us|su)dot$", name):
         return 4 * lanes
-    if re.match(r"[us]m(?:ul|la|ls)l2?$|mla$|mls$|mul$|fml[as]$", name):
+    if re.match(r"[us]m(?:ul|la|ls)l2?$|mla$|mls$|fml[as]$", name):
         return lanes
     return 0
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import predict
 from loop_costs import CORES, price
 from loop_counts import KernelLoop, kernel_loops
-from mca import LIMITS, analyze, main_loops, markdown_table, title
+from mca import LIMITS, analyze, main_loops, markdown_table, summary, title
 
 DOCUMENT = predict.ROOT / "docs" / "performance.md"
 
@@ -55,13 +55,11 @@ def main(arguments: list[str]) -> None:
     if len(arguments) != 1:
         raise SystemExit("usage: report.py build/aarch64")
     loops = kernel_loops(Path(arguments[0]))
-    spills = sum(loop.spills for loop in loops)
-    summary = f"{len(loops)} inner loops in all, {spills} accesses to the stack in them."
     table = markdown_table(analyze(worth_a_row(main_loops(loops)), LIMITS))
     costs = {core.name: price(loops, core) for core in CORES}
     times = predict.markdown(predict.table(predict.NETWORKS, costs))
     text = DOCUMENT.read_text(encoding="utf-8")
-    text = replaced(text, "arm-loops", f"{table}\n\n{summary}")
+    text = replaced(text, "arm-loops", f"{table}\n\n{summary(loops)}")
     text = replaced(text, "arm-times", f"{times}\n\n{predict.assumptions()}")
     DOCUMENT.write_text(text, encoding="utf-8")
 
