@@ -141,7 +141,8 @@ def test_geometries(row, rng):
 
 
 def test_corner_values(row, rng):
-    """Inputs of 0 and 255 only, weights at the ends of their range: pairs that would saturate."""
+    """Inputs of 0 and 255 only (-128 and 127 as Arm stores them), weights at the ends of their
+    range: pairs that would saturate."""
     low, high = row.weight_range
     for geometry in row.geometries():
         for channels in (3, 16, 40, 64, 67):
@@ -150,10 +151,9 @@ def test_corner_values(row, rng):
             case.weights[:] = rng.choice([low, high], case.weights.shape)
             case.multiplier[:] = np.float32(1e-3)
             case.check()
-            case.x[:], case.weights[:] = 255, high
-            case.check()
-            case.weights[:] = low
-            case.check()
+            for value, weight in itertools.product((0, 255), (low, high)):
+                case.x[:], case.weights[:] = value, weight
+                case.check()
 
 
 @pytest.mark.parametrize("large", [0, 1, 3], ids="large{}".format)
