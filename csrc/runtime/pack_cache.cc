@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "kernels/crc32/crc32.h"
+#include "kernels/stored.h"
 #include "runtime/container.h"
 
 namespace octavo {
@@ -43,7 +44,10 @@ std::string pack_key(const Plan& plan, Isa cap) {
                   fast_crc32(section.bytes.data, section.bytes.size), section.bytes.size);
     key += part;
   }
-  return key + " " + isa_name(cap) + " " OCTAVO_KERNEL_SOURCES;
+  // Folded biases are those of stored activations: x86 and Arm have the scalar rows in common, but
+  // not what they pack.
+  key += kStoredFlip == 0 ? " u8 " : " s8 ";
+  return key + isa_name(cap) + " " OCTAVO_KERNEL_SOURCES;
 }
 
 void PackCache::open(const char* path) {

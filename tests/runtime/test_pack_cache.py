@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packed weights in a file: used when everything fits, packed anew otherwise, never wrong."""
 
+import platform
 import struct
 import subprocess
 import sys
@@ -75,6 +76,13 @@ def test_a_file_of_another_key_counts_as_empty(net, tmp_path):
         session = _core.Session(plan, isa, 1, [], str(the_file(tmp_path)))
         assert not session.packed_complete
         same(outputs_of(session, *net), run(*net, isa="scalar"))
+
+
+def test_the_key_says_how_activations_are_stored(net):
+    """Biases are folded for them: a folder shared by x86 and Arm holds one scalar file for each."""
+    stored = "s8" if platform.machine() in ("aarch64", "arm64") else "u8"
+    key = _core.pack_key(_core.Plan.from_bytes(net[0]), "scalar")
+    assert f" {stored} scalar " in key
 
 
 def test_damaged_files_are_packed_anew(net, tmp_path, rng):
