@@ -27,6 +27,36 @@ inline void store_s8(uint8_t* c, int8x16_t y, int n) {
   }
 }
 
+// The bytes of kRows rows of kQuads quads, n of each.
+template <int kRows, int kQuads, class Epilogue>
+inline void store_rows(const int32x4_t (*sums)[kQuads], const float32x4_t (&scale)[kQuads],
+                       uint8_t* const* rows, ptrdiff_t column, int n, const Epilogue& epilogue) {
+  static_assert(kQuads == 2 || kQuads == 4, "8 or 16 columns");
+  constexpr int kVectors = kRows * kQuads / 4;
+  int32x4_t acc[kRows * kQuads];
+  float32x4_t factor[kRows * kQuads];
+#pragma GCC unroll 8
+  for (int k = 0; k < kRows * kQuads; ++k) {
+    acc[k] = sums[k / kQuads][k % kQuads];
+    factor[k] = scale[k % kQuads];
+  }
+  if constexpr (kVectors == 0) {
+    store_s8(rows[0] + column, epilogue.to_s8(acc, factor), n);
+  } else {
+    int8x16_t y[kVectors];
+    epilogue.to_s8(acc, factor, y);
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) {
+      uint8_t* c = rows[i] + column;
+      if constexpr (kQuads == 4) {
+        store_s8(c, y[i], n);
+      } else {
+        store_s8(c, i % 2 == 0 ? vget_low_s8(y[i / 2]) : vget_high_s8(y[i / 2]), n);
+      }
+    }
+  }
+}
+
 template <class Sums, int MR, class Epilogue>
 inline void tile(const GemmS8Args& args, const GemmS8Block& block, int row, ptrdiff_t column,
                  const Epilogue* epilogue) {
@@ -42,9 +72,11 @@ inline void tile(const GemmS8Args& args, const GemmS8Block& block, int row, ptrd
   float32x4_t scale[kQuads];
 #pragma GCC unroll 4
   for (int j = 0; j < kQuads; ++j) scale[j] = vld1q_f32(block.scale + 4 * j);
-#pragma GCC unroll 8
-  for (int i = 0; i < MR; ++i) {
-    store_s8(args.c_rows[row + i] + column, epilogue->to_s8(sums[i], scale), block.n);
+  // 32 sums side by side, or all there are: row by row an in-order core would wait for latencies.
+  constexpr int kRows = MR * kQuads < 8 ? MR : 8 / kQuads;
+#pragma GCC unroll 4
+  for (int i = 0; i < MR; i += kRows) {
+    store_rows<kRows>(sums + i, scale, args.c_rows + row + i, column, block.n, *epilogue);
   }
 }
 
