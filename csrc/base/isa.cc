@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/isa.h"
 
-#include <unistd.h>
-
 #include <cstring>
 
 #if defined(__x86_64__)
@@ -10,6 +8,17 @@
 #elif defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
+// Older headers lack names of newer bits, whose places are the kernel's ABI.
+#if !defined(HWCAP_ASIMDDP)
+#define HWCAP_ASIMDDP (1ul << 20)
+#endif
+#if !defined(HWCAP2_I8MM)
+#define HWCAP2_I8MM (1ul << 13)
+#endif
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(__aarch64__) && defined(_WIN32)
+#include <windows.h>
 #endif
 
 namespace octavo {
@@ -66,14 +75,32 @@ uint32_t detect() {
 
 #elif defined(__aarch64__)
 
+#if defined(__linux__)
+bool has_dot_products() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+bool has_int8_matrices() { return (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0; }
+#elif defined(__APPLE__)  // untested: no such machine here
+bool sysctl_flag(const char* name) {
+  int value = 0;
+  size_t size = sizeof value;
+  return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+bool has_dot_products() { return sysctl_flag("hw.optional.arm.FEAT_DotProd"); }
+bool has_int8_matrices() { return sysctl_flag("hw.optional.arm.FEAT_I8MM"); }
+#elif defined(_WIN32)     // untested: no such machine here
+// PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE and PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE of newer SDKs.
+bool has_dot_products() { return IsProcessorFeaturePresent(43) != 0; }
+bool has_int8_matrices() { return IsProcessorFeaturePresent(66) != 0; }
+#else
+bool has_dot_products() { return false; }
+bool has_int8_matrices() { return false; }
+#endif
+
 uint32_t detect() {
   uint32_t found = bit_of(Isa::kScalar) | bit_of(Isa::kNeon);  // Advanced SIMD is the baseline
-#if defined(__linux__)
-  if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) {
+  if (has_dot_products()) {
     found |= bit_of(Isa::kNeonDot);
-    if (getauxval(AT_HWCAP2) & HWCAP2_I8MM) found |= bit_of(Isa::kNeonI8mm);
+    if (has_int8_matrices()) found |= bit_of(Isa::kNeonI8mm);
   }
-#endif
   return found;
 }
 
@@ -113,15 +140,6 @@ uint32_t supported() {
     return found;
   }();
   return mask;
-}
-
-int64_t cache_bytes([[maybe_unused]] int name) {
-#if defined(_SC_LEVEL1_DCACHE_SIZE)
-  const long bytes = sysconf(name);
-  return bytes > 0 ? bytes : 0;
-#else
-  return 0;
-#endif
 }
 
 }  // namespace
@@ -165,36 +183,6 @@ bool isa_emulated() {
   return true;
 #else
   return false;
-#endif
-}
-
-CpuCaches cpu_caches() {
-#if defined(_SC_LEVEL1_DCACHE_SIZE)
-  return {cache_bytes(_SC_LEVEL1_DCACHE_SIZE), cache_bytes(_SC_LEVEL2_CACHE_SIZE),
-          cache_bytes(_SC_LEVEL3_CACHE_SIZE)};
-#else
-  return {cache_bytes(0), cache_bytes(0), cache_bytes(0)};
-#endif
-}
-
-const char* cpu_brand() {
-#if defined(__x86_64__)
-  struct Brand {
-    char text[49] = "unknown";
-    Brand() {
-      uint32_t words[12];
-      for (uint32_t i = 0; i < 3; ++i) {
-        uint32_t* w = words + 4 * i;
-        if (!__get_cpuid(0x80000002u + i, &w[0], &w[1], &w[2], &w[3])) return;
-      }
-      std::memcpy(text, words, 48);
-      text[48] = '\0';
-    }
-  };
-  static const Brand brand;
-  return brand.text + std::strspn(brand.text, " ");
-#else
-  return "unknown";
 #endif
 }
 

@@ -42,12 +42,4 @@ Isa best_isa();
 // True in the OCTAVO_EMULATE build, where AVX-512 rows run through SIMDe.
 bool isa_emulated();
 
-struct CpuCaches {  // bytes; 0 when the system does not tell
-  int64_t l1d, l2, l3;
-};
-CpuCaches cpu_caches();
-
-// Marketing name, or "unknown".
-const char* cpu_brand();
-
 }  // namespace octavo

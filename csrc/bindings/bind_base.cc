@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/checked.h"
+#include "base/cpu_model.h"
 #include "base/cpus.h"
 #include "base/error.h"
 #include "base/guard_buffer.h"
@@ -67,14 +68,18 @@ py::list isa_list() {
   return rows;
 }
 
+py::dict as_dict(const CpuCaches& caches) {
+  py::dict found;
+  found["l1d"] = caches.l1d;
+  found["l2"] = caches.l2;
+  found["l3"] = caches.l3;
+  return found;
+}
+
 py::dict cpu_info() {
-  const CpuCaches caches = cpu_caches();
-  py::dict info;
+  py::dict info = as_dict(cpu_caches());
   info["brand"] = cpu_brand();
   info["cpus"] = available_cpus();
-  info["l1d"] = caches.l1d;
-  info["l2"] = caches.l2;
-  info["l3"] = caches.l3;
   info["best_isa"] = isa_name(best_isa());
   info["emulated"] = isa_emulated();
   return info;
@@ -119,6 +124,10 @@ void bind_base(py::module_& m) {
   m.def("isa_list", &isa_list, "Every ISA row: name, built, supported.");
   m.def("cpu_info", &cpu_info, "Brand, CPUs, cache sizes, best ISA, emulated.");
   m.def("cpu_brand", &cpu_brand);
+  m.def("arm_cores", &arm_cores, py::arg("cpuinfo"), "Kinds of cores that such a file names.");
+  m.def(
+      "sysfs_caches", [](const std::string& folder) { return as_dict(sysfs_caches(folder)); },
+      py::arg("folder"), "Bytes of l1d, l2, l3.");
   m.def("best_isa", [] { return isa_name(best_isa()); });
   m.def(
       "isa_allows",

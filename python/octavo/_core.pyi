@@ -25,6 +25,7 @@ __all__: list[str] = [
     "SectionView",
     "Session",
     "WinogradS8",
+    "arm_cores",
     "best_isa",
     "cgroup_quota_cpus",
     "convert_dequantize",
@@ -68,6 +69,7 @@ __all__: list[str] = [
     "softmax_f32_run",
     "softmax_s8_rows",
     "softmax_s8_run",
+    "sysfs_caches",
     "time_kernels",
     "tunable_steps",
     "winograd_s8_exact",
@@ -446,6 +448,11 @@ class WinogradS8:
         """
         Seconds of the fastest run, and of its input transform.
         """
+
+def arm_cores(cpuinfo: str) -> str:
+    """
+    Kinds of cores that such a file names.
+    """
 
 def best_isa() -> str: ...
 def cgroup_quota_cpus(membership: str, mount: str) -> int:
@@ -835,6 +842,11 @@ def softmax_s8_run(
 ) -> None:
     """
     Runs one kernel by name on a row of n bytes; table holds 256 uint32 values.
+    """
+
+def sysfs_caches(folder: str) -> dict[str, typing.Any]:
+    """
+    Bytes of l1d, l2, l3.
     """
 
 def time_kernels(

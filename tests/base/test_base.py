@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import random
 import signal
 import subprocess
@@ -114,6 +116,17 @@ def test_isa_support_agrees_with_the_kernel() -> None:
     emulated = _core.cpu_info()["emulated"]
     assert rows["avxvnni"] == (avxvnni <= flags or emulated)
     assert rows["avx512vnni"] == (avx512 <= flags or emulated)
+
+
+@pytest.mark.skipif(platform.machine() != "aarch64", reason="NOT RUN: not an Arm CPU")
+def test_isa_support_agrees_with_the_auxiliary_vector() -> None:
+    getauxval = ctypes.CDLL(None).getauxval
+    getauxval.restype, getauxval.argtypes = ctypes.c_ulong, [ctypes.c_ulong]
+    hwcap, hwcap2 = getauxval(16), getauxval(26)
+    rows = {row["name"]: row["supported"] for row in _core.isa_list()}
+    dot = bool(hwcap >> 20 & 1)
+    assert rows["neon"] and rows["neondot"] == dot
+    assert rows["neoni8mm"] == (dot and bool(hwcap2 >> 13 & 1))
 
 
 def test_isa_restriction_order() -> None:

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     peaks = {
         row["name"]: measure_peak(row["name"])
         for row in info["isas"]
-        if row["supported"] and row["name"] in ("scalar", "avx2", "avxvnni", "avx512vnni")
+        if row["built"] and row["supported"]
     }
     rows = run_selftest(arguments.seed)
     failed = [row for row in rows if row.status == "FAILED"]
@@ -55,7 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
         print_json(document)
         return 1 if failed else 0
     print(heading("CPU") + f"  {info['brand']}, {info['cpus']} CPUs")
-    caches = (f"{name} {info[key] / 1024:,.0f} KiB" for name, key in _CACHES.items())
+    caches = (
+        f"{name} {info[key] / 1024:,.0f} KiB" if info[key] else f"{name} unknown"
+        for name, key in _CACHES.items()
+    )
     print(f"  caches {', '.join(caches)}")
     columns = (Column("ISA"), Column("built"), Column("usable"), Column("int8 peak", right=True))
     cells = [
