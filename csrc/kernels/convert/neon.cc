@@ -69,18 +69,29 @@ inline void for_each_step(const QuantizeChwArgs& args, const Quantizer& q, int32
   }
 }
 
-// 16 pixels of 1 to 4 channels side by side, which the interleaving stores put together.
+// 16 pixels of 1 to 4 channels side by side, put together. These stores are macros in clang, which
+// take no commas inside braces.
+inline void store_packed(uint8_t* out, const uint8x16_t (&plane)[1]) { vst1q_u8(out, plane[0]); }
+inline void store_packed(uint8_t* out, const uint8x16_t (&plane)[2]) {
+  const uint8x16x2_t pixels = {{plane[0], plane[1]}};
+  vst2q_u8(out, pixels);
+}
+inline void store_packed(uint8_t* out, const uint8x16_t (&plane)[3]) {
+  const uint8x16x3_t pixels = {{plane[0], plane[1], plane[2]}};
+  vst3q_u8(out, pixels);
+}
+inline void store_packed(uint8_t* out, const uint8x16_t (&plane)[4]) {
+  const uint8x16x4_t pixels = {{plane[0], plane[1], plane[2], plane[3]}};
+  vst4q_u8(out, pixels);
+}
+
 template <int kCount>
 void packed_channels(const QuantizeChwArgs& args, const Quantizer& q) {
   for_each_step<kBlock>(args, q, 0, kCount, [&](int32_t x) {
     const float* in = args.in + x;
-    uint8_t* out = args.out + x * kCount;
     uint8x16_t plane[kCount];
     for (int i = 0; i < kCount; ++i) plane[i] = q.sixteen(in + i * args.in_channel_stride);
-    if constexpr (kCount == 1) vst1q_u8(out, plane[0]);
-    if constexpr (kCount == 2) vst2q_u8(out, {{plane[0], plane[1]}});
-    if constexpr (kCount == 3) vst3q_u8(out, {{plane[0], plane[1], plane[2]}});
-    if constexpr (kCount == 4) vst4q_u8(out, {{plane[0], plane[1], plane[2], plane[3]}});
+    store_packed(args.out + x * kCount, plane);
   });
 }
 
