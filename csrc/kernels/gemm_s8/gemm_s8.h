@@ -63,8 +63,7 @@ enum class GemmS8Path : uint8_t {
   // smmla: as kDot, in steps of 8 bytes.
   kMmla,
   // smull and smlal, which wrap at int16: steps come in pairs, and -128 is split like what leaves
-  // s8,
-  // so that two products always fit.
+  // s8, so that two products always fit.
   kMlal,
 };
 
