@@ -106,7 +106,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     kinds = [options.only] if options.only else list(KINDS)
     cases = load(options.cases) if options.cases else made(kinds)
-    cases = {kind: found for kind, found in cases.items() if kind in kinds}
+    if options.only:
+        cases = {options.only: cases[options.only]}
     if options.save:
         save(options.save, cases)
         return 0
