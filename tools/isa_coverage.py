@@ -32,17 +32,27 @@ EMULATED = ("avxvnni", "avx512vnni")
 NOT_ARITHMETIC = ("peak",)
 
 
-def listed_kernels(root: Path) -> dict[str, set[str]]:
-    """Kernel names by ISA, from the lists that the build itself includes."""
-    kernels: dict[str, set[str]] = {isa: set() for isa in ISAS}
+def listed_families(root: Path) -> dict[str, dict[str, str]]:
+    """Family -> kernel name -> ISA, from the lists that the build itself includes."""
+    families: dict[str, dict[str, str]] = {}
     for path in sorted((root / "csrc/kernels").glob("*/kernels.inc")):
         family = path.parent.name
         if family in NOT_ARITHMETIC:
             continue
+        families[family] = {}
         for line in LISTED.finditer(path.read_text(encoding="utf-8")):
             # Families with one set of kernels per ISA list the ISA alone.
             name = f"{family}_{line['name']}" if line["name"] in ISAS else line["name"]
-            kernels[name.rpartition("_")[2]].add(name)
+            families[family][name] = name.rpartition("_")[2]
+    return families
+
+
+def listed_kernels(root: Path) -> dict[str, set[str]]:
+    """Kernel names by ISA."""
+    kernels: dict[str, set[str]] = {isa: set() for isa in ISAS}
+    for family in listed_families(root).values():
+        for name, isa in family.items():
+            kernels[isa].add(name)
     return kernels
 
 
