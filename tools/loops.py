@@ -32,7 +32,9 @@ AARCH64 = Syntax(
         r"^(?:b\s|bc?\.[a-z]{2,4}\s|cbn?z\s+[wx]\w+,|tbn?z\s+[wx]\w+,\s*#\w+,)"
         r"\s*(?:0x)?(?P<target>[0-9a-f]+)(?:\s|$)"
     ),
-    re.compile(r"^(?:b|br|braa?z?|brabz?|ret|retaa|retab|udf|brk)(?:\s|$)"),
+    re.compile(
+        r"^(?:(?:b|br|braa?z?|brabz?|ret|retaa|retab|udf|brk)(?:\s|$)|bl\s.*__stack_chk_fail)"
+    ),
 )
 
 Graph = dict[int, list[int]]

@@ -143,6 +143,18 @@ def test_arm_loop_by_every_jump(jump: str) -> None:
     assert check_disasm.verdict("gemm_s8", loop) == ""
 
 
+def test_arm_code_behind_a_failed_stack_check_is_not_reached_from_it() -> None:
+    (loop,) = arm_loops(
+        "add\tx0, x0, #0x1",
+        "cbz\tx1, c <x+0xc>",
+        "b.ne\t0 <x>",
+        "bl\t40 <__stack_chk_fail>",
+        "str\tq0, [sp, #16]",
+        "b\t0 <x>",
+    )
+    assert (loop.instructions, loop.spills) == (3, 0)
+
+
 @pytest.mark.parametrize(
     "spill",
     [
