@@ -94,5 +94,50 @@ inline void store_row(uint8_t* c, int8x8_t y, int n) {
   }
 }
 
+// -zb * sum a of each row, where zb is the stored zero point.
+inline void correct_rows(const MatmulS8Args& args, const uint8_t* a, int64_t rows,
+                         int32_t* correction) {
+  const int32_t zb = args.b_zero_point - kStoredOffset;
+  for (int64_t r = 0; zb != 0 && r < rows; ++r) {
+    const RowSums sums = row_sums(a + r * args.a_stride, args.k);
+    correction[r] = -zb * (sums.lo + sums.hi);
+  }
+}
+
+// prepare(a, rows, correction) for every MR rows of A, then tile(a, correction, block, c, rows, n)
+// for every block of columns.
+template <int MR, class Prepare, class Tile>
+inline void for_each_tile(const MatmulS8Args& args, const Prepare& prepare, const Tile& tile) {
+  const int64_t block_bytes = matmul_s8_block_bytes(kNr, 1, args.k);
+  for (int64_t i = 0; i < args.m; i += MR) {
+    const int64_t rows = args.m - i < MR ? args.m - i : MR;
+    const uint8_t* a = args.a + i * args.a_stride;
+    int32_t correction[MR] = {};
+    prepare(a, rows, correction);
+    const uint8_t* block = args.packed;
+    for (int32_t j = 0; j < args.n; j += kNr, block += block_bytes) {
+      tile(a, correction, block, args.c + i * args.c_stride + j, rows,
+           args.n - j < kNr ? args.n - j : kNr);
+    }
+  }
+}
+
+// The elements of every block by one of kDenseRows and kDenseColumns, then its corrections.
+using PackElements = void (*)(const MatmulS8Pack& args, int64_t j, int8_t* out);
+using PackCorrections = void (*)(const MatmulS8Pack& args, uint8_t* block);
+template <PackElements kDenseRows, PackElements kDenseColumns, PackCorrections kCorrect>
+void pack_blocks(const MatmulS8Pack& args) {
+  uint8_t* block = args.packed;
+  for (int64_t j = 0; j < args.n; j += kNr, block += matmul_s8_block_bytes(kNr, 1, args.k)) {
+    int8_t* out = reinterpret_cast<int8_t*>(block + kHeader);
+    if (args.n_stride == 1) {
+      kDenseRows(args, j, out);
+    } else {
+      kDenseColumns(args, j, out);
+    }
+    kCorrect(args, block);
+  }
+}
+
 }  // namespace
 }  // namespace octavo

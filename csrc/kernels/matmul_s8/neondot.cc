@@ -109,42 +109,24 @@ inline void tile(const MatmulS8Args& args, const uint8_t* a, const int32_t* corr
 template <class Epilogue>
 void run(const MatmulS8Args& args) {
   const Epilogue epilogue(args.requant);
-  const int64_t block_bytes = matmul_s8_block_bytes(kNr, 1, args.k);
-  const int32_t zb = args.b_zero_point - kStoredOffset;
-  for (int64_t i = 0; i < args.m; i += kMr) {
-    const int64_t valid = args.m - i < kMr ? args.m - i : kMr;
-    const uint8_t* a = args.a + i * args.a_stride;
-    int32_t correction[kMr] = {};
-    for (int64_t r = 0; zb != 0 && r < valid; ++r) {
-      const RowSums sums = row_sums(a + r * args.a_stride, args.k);
-      correction[r] = -zb * (sums.lo + sums.hi);
+  const auto prepare = [&](const uint8_t* a, int64_t rows, int32_t* correction) {
+    correct_rows(args, a, rows, correction);
+  };
+  const auto run_tile = [&](const uint8_t* a, const int32_t* correction, const uint8_t* block,
+                            uint8_t* c, int64_t rows, int n) {
+    if (rows == 1) {
+      tile<1>(args, a, correction, block, c, rows, n, epilogue);
+    } else {
+      tile<kMr>(args, a, correction, block, c, rows, n, epilogue);
     }
-    const uint8_t* block = args.packed;
-    for (int32_t j = 0; j < args.n; j += kNr, block += block_bytes) {
-      const int n = args.n - j < kNr ? args.n - j : kNr;
-      uint8_t* c = args.c + i * args.c_stride + j;
-      if (valid == 1) {
-        tile<1>(args, a, correction, block, c, valid, n, epilogue);
-      } else {
-        tile<kMr>(args, a, correction, block, c, valid, n, epilogue);
-      }
-    }
-  }
+  };
+  for_each_tile<kMr>(args, prepare, run_tile);
 }
 
 }  // namespace
 
 void pack_matmul_s8_neondot(const MatmulS8Pack& args) {
-  uint8_t* block = args.packed;
-  for (int64_t j = 0; j < args.n; j += kNr, block += matmul_s8_block_bytes(kNr, 1, args.k)) {
-    int8_t* out = reinterpret_cast<int8_t*>(block + kHeader);
-    if (args.n_stride == 1) {
-      pack_dense_rows(args, j, out);
-    } else {
-      pack_dense_columns(args, j, out);
-    }
-    correct_columns(args, block);
-  }
+  pack_blocks<pack_dense_rows, pack_dense_columns, correct_columns>(args);
 }
 
 void matmul_s8_8x8_neondot(const MatmulS8Args& args) {
