@@ -15,8 +15,10 @@ from octavo.errors import OctavoError
 
 if TYPE_CHECKING:
     from octavo.comparison import compare
-    from octavo.model import Model, load, quantize
+    from octavo.model import Model, load
     from octavo.plan.card import TensorInfo
+    from octavo.quantization import quantize
+    from octavo.quantization.recipe import Recipe
     from octavo.report.profile import profile
     from octavo.session import Session, cpu_info
 
@@ -24,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Model",
     "OctavoError",
+    "Recipe",
     "Session",
     "TensorInfo",
     "__version__",
@@ -36,13 +39,14 @@ __all__ = [
 
 _HOME = {
     "Model": "octavo.model",
+    "Recipe": "octavo.quantization.recipe",
     "Session": "octavo.session",
     "TensorInfo": "octavo.plan.card",
     "compare": "octavo.comparison",
     "cpu_info": "octavo.session",
     "load": "octavo.model",
     "profile": "octavo.report.profile",
-    "quantize": "octavo.model",
+    "quantize": "octavo.quantization",
 }
 
 

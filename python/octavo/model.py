@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from octavo.plan.build import PlanBytes
 
-__all__ = ["Model", "load", "quantize"]
+__all__ = ["Model", "load"]
 
 Array = NDArray[Any]
 Source = str | os.PathLike[str]
@@ -318,21 +318,3 @@ def _load_octavo(location: Path, shapes: InputShapes | None) -> Model:
     _section(plan, "graph")
     _ = model.inputs  # a file without a readable card is refused here, not at the first use
     return model if shapes is None else Model(model._sized(shapes), path=str(location))
-
-
-def quantize(
-    model: Source | Model,
-    calibration: Iterable[Mapping[str, Array] | Array],
-    **options: Any,
-) -> Model:
-    """Quantizes a float model to int8; see `octavo.quantization.quantize_graph` for the options.
-
-    `model` is the path of a float ONNX file or a float Model; `calibration` yields inputs (dicts of
-    name -> array, or bare arrays for a model with one input). Returns a quantized Model whose
-    `reference` is the float network.
-    """
-    from octavo.quantization import quantize_graph
-
-    floating = model if isinstance(model, Model) else load(model)
-    source = quantize_graph(floating.source, calibration, **options)
-    return Model(source, reference=floating.source)

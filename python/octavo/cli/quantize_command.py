@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from octavo.cli.common import print_json, random_inputs, size
 from octavo.errors import FormatError, InvalidArgumentError, missing_extra
-from octavo.model import Model, load, quantize
-from octavo.quantization import METHODS
+from octavo.model import Model, load
+from octavo.quantization import METHODS, quantize
 from octavo.report.table import heading, style
 
 HELP = "quantize a float ONNX model to int8 with calibration data"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 
 from octavo.errors import InvalidArgumentError, QuantizationError, ShapeError
 from octavo.ir import DTYPES, Affine, Graph
+from octavo.model import Model, load
 from octavo.ops import infer_graph
 from octavo.passes import run_model_pipeline
 from octavo.quantization.insert import insert_qdq
 from octavo.quantization.observers import Histogram
 from octavo.quantization.ranges import METHODS, activation_range, affine_from_range
+from octavo.quantization.recipe import Recipe
 from octavo.quantization.rules import (
     FIXED_PARAMETERS,
     quantized_nodes,
@@ -24,7 +27,7 @@ from octavo.quantization.rules import (
 )
 from octavo.reference import run_float
 
-__all__ = ["METHODS", "Histogram", "quantize_graph"]
+__all__ = ["METHODS", "Histogram", "Recipe", "quantize", "quantize_graph"]
 
 Array = NDArray[Any]
 Batch = Mapping[str, Array] | Array
@@ -180,3 +183,32 @@ def quantize_graph(
     groups = sharing_groups(floating, nodes, values)
     parameters = _parameters(floating, groups, histograms, ranges)
     return insert_qdq(floating, parameters, {node.name for node in nodes}, ranges)
+
+
+def quantize(
+    model: str | os.PathLike[str] | Model,
+    calibration: Iterable[Batch],
+    *,
+    recipe: Recipe | str | os.PathLike[str] | None = None,
+    ranges: str = "mse",
+    exclude: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> Model:
+    """Quantizes a float model to int8; see `quantize_graph` for the options.
+
+    `model` is the path of a float ONNX file or a float Model; `calibration` yields inputs (dicts of
+    name -> array, or bare arrays for a model with one input). Returns a quantized Model whose
+    `reference` is the float network.
+    """
+    floating = model if isinstance(model, Model) else load(model)
+    recipe = Recipe.load(recipe) if isinstance(recipe, (str, os.PathLike)) else recipe
+    recipe = recipe or Recipe()
+    kept = [
+        name
+        for name, s in recipe.resolve(run_model_pipeline(floating.source)).items()
+        if s.precision == "float32"
+    ]
+    source = quantize_graph(
+        floating.source, calibration, ranges=ranges, exclude=[*kept, *exclude], progress=progress
+    )
+    return Model(source, reference=floating.source)
