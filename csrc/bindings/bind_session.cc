@@ -27,6 +27,7 @@ const char* precision_name(Precision precision) {
     case Precision::kInt8: return "int8";
     case Precision::kFloat32: return "float32";
     case Precision::kCopy: return "copy";
+    case Precision::kWeightsInt8: return "weights int8";
   }
   return "copy";
 }

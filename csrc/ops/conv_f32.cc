@@ -3,6 +3,7 @@
 #include "ops/conv_rows.h"
 #include "ops/depthwise.h"
 #include "ops/depthwise_f32.h"
+#include "ops/float_weights.h"
 #include "ops/gemm_f32.h"
 
 namespace octavo {
@@ -16,7 +17,8 @@ class ConvF32 final : public Op {
         layer_(layer(step, w, groups), weights(step, w, groups),
                step.constant_values<float>(1, DType::kF32, step.output(0).dims[3], "bias"),
                context) {
-    info_ = {layer_.kernel().name, layer_.kernel().isa, Precision::kFloat32, layer_.threads()};
+    info_ = {layer_.kernel().name, layer_.kernel().isa, float_layer_precision(step),
+             layer_.threads()};
     scratch_bytes_ = input_.scratch_bytes();
     packed_bytes_ = layer_.packed_bytes();
   }
@@ -28,8 +30,7 @@ class ConvF32 final : public Op {
  private:
   static std::vector<float> weights(const StepView& step, const Window2d& w, int32_t groups) {
     const int64_t k = checked_mul(int64_t{w.kh} * w.kw, step.input(0).dims[3] / groups, step.name);
-    const int64_t count = checked_mul(k, step.output(0).dims[3], step.name);
-    return step.constant_values<float>(0, DType::kF32, count, "weights");
+    return read_float_weights(step, step.output(0).dims[3], k);
   }
 
   LayerF32 layer(const StepView& step, const Window2d& w, int32_t groups) const {
@@ -53,7 +54,7 @@ class ConvF32 final : public Op {
 }  // namespace
 
 std::unique_ptr<Op> prepare_conv_f32(const StepView& step, const PrepareContext& context) {
-  step.expect({1, 1, 11, 2, 2});
+  step.expect({1, 1, 11, 2, 2, 2});
   const Tensor& x = step.input(0);
   const Tensor& y = step.output(0);
   step.expect_kernel_tensor(x, DType::kF32);

@@ -8,6 +8,7 @@
 #include "base/parallel.h"
 #include "kernels/dwconv_f32/dwconv_f32.h"
 #include "ops/depthwise.h"
+#include "ops/float_weights.h"
 #include "ops/gemm_f32.h"
 #include "ops/padded_input.h"
 
@@ -38,7 +39,8 @@ class DepthwiseF32 final : public Op {
     read_clamp(step, 0, &args_.lo, &args_.hi);
     pack(step);
     const int64_t macs = checked_mul(y.elements(), int64_t{w.kh} * w.kw, "MACs");
-    info_ = {kernel_.name, kernel_.isa, Precision::kFloat32, threads_for_f32(context, macs)};
+    info_ = {kernel_.name, kernel_.isa, float_layer_precision(step),
+             threads_for_f32(context, macs)};
     scratch_bytes_ = input_.scratch_bytes();
     packed_bytes_ = static_cast<int64_t>(storage_.size());
   }
@@ -66,8 +68,7 @@ class DepthwiseF32 final : public Op {
 
   void pack(const StepView& step) {
     const int64_t channels = args_.channels, taps = int64_t{args_.kh} * args_.kw;
-    const auto weights = step.constant_values<float>(
-        0, DType::kF32, checked_mul(channels, taps, step.name), "weights");
+    const auto weights = read_float_weights(step, channels, taps);
     const auto bias = step.constant_values<float>(1, DType::kF32, channels, "bias");
     const int64_t padded =
         checked_round_up(channels, 16);  // any row's lanes, and whole cache lines

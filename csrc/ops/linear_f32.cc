@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/checked.h"
+#include "ops/float_weights.h"
 #include "ops/gemm_f32.h"
 #include "ops/row_loops.h"
 
@@ -19,11 +20,10 @@ class LinearF32 final : public Op {
   LinearF32(const StepView& step, const LayerF32& layer, const PrepareContext& context)
       : input_(step.input(0)),
         output_(step.output(0)),
-        layer_(layer,
-               step.constant_values<float>(0, DType::kF32, int64_t{layer.n} * layer.segment_len,
-                                           "weights"),
+        layer_(layer, read_float_weights(step, layer.n, layer.segment_len),
                step.constant_values<float>(1, DType::kF32, layer.n, "bias"), context) {
-    info_ = {layer_.kernel().name, layer_.kernel().isa, Precision::kFloat32, layer_.threads()};
+    info_ = {layer_.kernel().name, layer_.kernel().isa, float_layer_precision(step),
+             layer_.threads()};
     packed_bytes_ = layer_.packed_bytes();
   }
 
@@ -39,7 +39,7 @@ class LinearF32 final : public Op {
 }  // namespace
 
 std::unique_ptr<Op> prepare_linear_f32(const StepView& step, const PrepareContext& context) {
-  step.expect({1, 1, 0, 2, 2});
+  step.expect({1, 1, 0, 2, 2, 2});
   step.expect_kernel_tensor(step.input(0), DType::kF32);
   step.expect_kernel_tensor(step.output(0), DType::kF32);
   step.expect_disjoint(step.output(0), step.input(0));

@@ -17,6 +17,7 @@ from octavo.ir import Graph, Node, Value
 from octavo.model import Model
 from octavo.ops import infer_graph
 from octavo.ops.attrs import clamp
+from octavo.ops.precision import executed
 from octavo.passes import run_model_pipeline
 from octavo.reference import real_value, run_float
 
@@ -178,9 +179,10 @@ def compare(
                 got = _stored(value, session.read_tensor(value.name))
             expected = truth.tensors[name]
             errors = _measure(real_value(value, got), expected)
-            precision = "int8" if value.is_8bit else "float32"
             saturated = _saturated(value, expected)
-            layers.append(LayerError(node.name, node.op, name, precision, *errors, saturated))
+            layers.append(
+                LayerError(node.name, node.op, name, executed(graph, node), *errors, saturated)
+            )
             if value.name in graph.outputs:
                 outputs.append(layers[-1])
     if not layers:

@@ -34,7 +34,13 @@ def _conv_s8(step, x, y, window, groups):
 
 
 def _conv_f32(step, x, y, window, groups):
-    w, bias = step.consts
+    w, bias, *stored = step.consts
+    if stored:
+        ones = (1,) * (w.ndim - 1)
+        scale, zero = (
+            item.reshape(-1, *ones) for item in (*stored, np.zeros(len(w), np.int32))[:2]
+        )
+        w = quant.dequantize(w, scale, zero)
     product = convolve(x, w, window, groups) if window else x @ w.T
     y[...] = np.clip(product + bias, *np.float32(step.floats))
 

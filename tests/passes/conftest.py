@@ -168,7 +168,7 @@ def interpret(graph: Graph, feeds: Mapping[str, np.ndarray]) -> dict[str, np.nda
         elif node.op == "QuantizeLinear" and "perm" not in node.attrs:
             y = outputs[0]
             results = (quant.quantize(args[0], y.scale, y.zero_point, y.dtype),)
-        elif outputs[0].is_8bit:
+        elif any(value is not None and value.is_8bit for value in (*inputs, *outputs)):
             results = ops.get(node).int_ref(node, args, inputs, outputs)
         else:
             results = ops.get(node).float_ref(node, args)

@@ -100,6 +100,30 @@ def test_wrong_constants(rng):
             prepare(conv(rng, consts=consts))
 
 
+def test_wrong_8bit_weights_of_float_steps(rng):
+    weights, scale = np.ones((3, 5), np.int8), np.ones(3, np.float32)
+    bias, zero = np.zeros(3, np.float32), np.zeros(3, np.int32)
+    cases = [
+        ([weights, bias], FormatError, "need scales"),
+        ([weights, bias, scale[:2]], ShapeError, "weight scale has"),
+        ([weights, bias, zero], FormatError, "weight scale is s32"),
+        ([weights, bias, scale * np.nan], FormatError, "weight scale of channel 0"),
+        ([weights, bias, scale, zero + 200], FormatError, "weight zero point 200"),
+        ([weights[:2], bias, scale], ShapeError, "weights has"),
+        ([weights.astype(np.float32), bias, scale], FormatError, "take no scales"),
+        ([weights.astype(np.int16), bias, scale], FormatError, "take no scales"),
+        ([weights.astype(np.int16), bias], FormatError, "weights is s16"),
+    ]
+    for consts, error, message in cases:
+        b = Builder()
+        x, y = b.tensor("x", "f32", [2, 5]), b.tensor("y", "f32", [2, 3])
+        b.step("load_constant", [], [x], consts=[np.ones((2, 5), np.float32)])
+        b.step("linear_f32", [x], [y], floats=[-np.inf, np.inf], consts=consts)
+        b.step("copy", [y], [b.output("out", "f32", [2, 3])])
+        with pytest.raises(error, match=message):
+            prepare(b)
+
+
 def test_wrong_shapes(rng):
     for x, y in (
         ([1, 6, 7, 4], [1, 6, 8, 8]),

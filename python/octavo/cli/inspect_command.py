@@ -9,6 +9,7 @@ from dataclasses import asdict
 from octavo import ops
 from octavo.cli.common import print_json, size
 from octavo.model import Model, load
+from octavo.ops.precision import executed
 from octavo.report.table import Column, heading, render, style
 
 HELP = "show inputs, outputs, layers, precision, MACs and memory of a model"
@@ -28,7 +29,7 @@ def _layers(model: Model) -> list[dict[str, object]]:
             {
                 "node": node.name,
                 "op": node.op,
-                "precision": "int8" if outputs[0].is_8bit else outputs[0].dtype,
+                "precision": executed(graph, node),
                 "shape": list(outputs[0].shape),
                 "macs": ops.get(node).macs(node, inputs, outputs),
                 "reason": graph.notes.get(node.name),

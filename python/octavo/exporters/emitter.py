@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.errors import missing_extra
-from octavo.ir import Graph, Shape, Value, free_name
+from octavo.ir import Graph, Node, Shape, Value, free_name
 from octavo.ops import symbolic_shapes
+from octavo.ops.precision import PRECISION_KEY, requested
 from octavo.quant import multiplier
 
 try:
@@ -70,6 +71,7 @@ class Emitter:
         self.opset = OPSET
         self._title = ""
         self._pending = ""
+        self._precision: str | None = None
         for name in graph.inputs:
             self._held[name] = {identity(len(graph.values[name].shape)): name}
 
@@ -90,16 +92,21 @@ class Emitter:
         self.nodes.append(helper.make_node(op, list(inputs), [output], name=name, **given))
         return output
 
-    def begin(self, title: str) -> None:
-        """The operator emitted for the IR node `title` takes its name; helpers around it do not."""
-        self._pending = title
+    def begin(self, node: Node) -> None:
+        """The operator emitted for an IR node takes its name; helpers around it do not."""
+        self._pending = node.name
+        self._precision = requested(node)
 
     def main(
         self, op: str, inputs: Sequence[str], output: str, attrs: Mapping[str, Any] | None = None
     ) -> str:
         """Like `node`, for the operator that stands for the IR node."""
         self._title = self._pending
-        return self.node(op, inputs, output, attrs)
+        self.node(op, inputs, output, attrs)
+        if self._precision is not None:  # what Q and DQ around it cannot tell; others skip it
+            mark = self.nodes[-1].metadata_props.add()
+            mark.key, mark.value = PRECISION_KEY, self._precision
+        return output
 
     def initializer(self, stem: str, data: Array) -> str:
         """A constant under a name made from `stem`; equal requests share it."""

@@ -304,7 +304,7 @@ def export_onnx(graph: Graph, path: str | os.PathLike[str] | None = None) -> onn
         handler = _HANDLERS.get(node.op)
         if handler is None:
             raise UnsupportedError(f"{node.label()}: has no ONNX form")
-        e.begin(node.name)
+        e.begin(node)
         handler(e, node)
     for name in graph.outputs:
         plain = identity(len(graph.values[name].shape))

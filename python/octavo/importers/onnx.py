@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +38,7 @@ from octavo.importers.onnx_qoperator import rewrite_qoperator
 from octavo.importers.onnx_quant import adopt_input_parameters
 from octavo.importers.onnx_schema import check_schema
 from octavo.ir import DTYPE_NAMES, Graph, Node, Value, prune, topological, verify
+from octavo.ops.precision import LAYERS, PRECISION_KEY
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -133,12 +135,22 @@ def _translate_node(b: Builder, node: Node) -> None:
         inputs = tuple(b.alias.get(name, name) for name in node.inputs)
         resolved = Node(node.name, node.op, inputs, node.outputs, node.attrs)
         for step in _steps(b, resolved):
+            first = len(b.nodes)
             if not try_fold(b, step):
                 _handler(b, step)(b, step)
+            if PRECISION_KEY in step.attrs:
+                b.nodes[first:] = [_marked(made, step) for made in b.nodes[first:]]
     except OctavoError:
         raise
     except _MALFORMED as error:
         raise FormatError(f"{node.label()}: attributes or inputs make no sense: {error}") from error
+
+
+def _marked(made: Node, step: Node) -> Node:
+    """What a node with a precision in its metadata became: its layer computes so."""
+    if made.op not in LAYERS:
+        return made
+    return replace(made, attrs={**made.attrs, "precision": step.attrs[PRECISION_KEY]})
 
 
 def _steps(b: Builder, node: Node) -> Iterator[Node]:

@@ -25,6 +25,7 @@ from octavo.errors import (
     UnsupportedError,
 )
 from octavo.ir import Array, Node
+from octavo.ops.precision import ON_REQUEST, PRECISION_KEY
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoProto
@@ -162,6 +163,9 @@ def _nodes(graph: GraphProto) -> tuple[Node, ...]:
         used.add(name)
         what = f"node '{name}' ({op})"
         attrs = {_name(item.name): _attribute(item, what) for item in proto.attribute}
+        marks = {mark.key: mark.value for mark in proto.metadata_props}
+        if marks.get(PRECISION_KEY) in ON_REQUEST:
+            attrs[PRECISION_KEY] = marks[PRECISION_KEY]
         inputs, outputs = map(_name, proto.input), map(_name, proto.output)
         nodes.append(Node(name, op, tuple(inputs), tuple(outputs), attrs))
     return tuple(nodes)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from octavo.errors import FormatError
 from octavo.ir import Node
+from octavo.ops.precision import PRECISION_KEY
 
 if TYPE_CHECKING:
     from onnx.defs import OpSchema
@@ -33,7 +34,7 @@ def check_schema(node: Node, opset: int) -> None:
     if schema is None:
         return
     for key in node.attrs:
-        if key not in schema.attributes:
+        if key not in schema.attributes and key != PRECISION_KEY:
             raise FormatError(
                 f"{node.label()}: attribute '{key}' is unknown in opset {opset}; "
                 f"known: {', '.join(sorted(schema.attributes)) or 'none'}"

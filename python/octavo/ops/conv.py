@@ -63,6 +63,9 @@ class Conv(Op):
         outputs: Sequence[Value],
     ) -> tuple[Array, ...]:
         xv, wv = attrs.required(node, inputs, 0), attrs.required(node, inputs, 1)
+        if not xv.is_8bit:  # 8-bit weights only
+            x, w = attrs.required(node, args, 0), weights.real(wv, attrs.required(node, args, 1))
+            return self.float_ref(node, [x, w, attrs.optional(args, 2)])
         x = attrs.required(node, args, 0).astype(np.float64) - xv.zero_point
         w = weights.centre(wv, attrs.required(node, args, 1))
         acc = convolve(x, w, Window.of(node, w.shape[1:3]), _groups(node))
@@ -95,6 +98,7 @@ class Conv(Op):
     def examples(self, rng: np.random.Generator) -> Iterator[Example]:
         yield from _float_examples(rng)
         yield from _integer_examples(rng)
+        yield from _weights_examples(rng)
 
 
 #: label: (input [N,H,W,C], weights [O,kh,kw,C/groups], attributes)
@@ -161,3 +165,15 @@ def _integer_examples(rng: np.random.Generator) -> Iterator[Example]:
     worst = constant("w", np.full((16, 3, 3, 9), 127, np.int8), Affine.per_tensor(0.01, 0))
     full = {"x": np.full(x.shape, 255, np.uint8)}
     yield example("worst_pairs", rng, "Conv", [x, worst, None], "u8", feeds=full)
+
+
+def _weights_examples(rng: np.random.Generator) -> Iterator[Example]:
+    """8-bit weights between float32 values."""
+    for label in ("3x3", "groups", "depthwise"):
+        x_shape, w_shape, attributes = _CASES[label]
+        for w in (
+            weight_q8(rng, w_shape),
+            weight_q8(rng, w_shape, "u8", per_channel=False, zero_points=True),
+        ):
+            operands = [f32("x", *x_shape), w, const_f32("b", rng, w_shape[0])]
+            yield example(f"{label}_weights_{w.dtype}", rng, "Conv", operands, **attributes)

@@ -48,6 +48,9 @@ class Linear(Op):
         outputs: Sequence[Value],
     ) -> tuple[Array, ...]:
         xv, wv = attrs.required(node, inputs, 0), attrs.required(node, inputs, 1)
+        if not xv.is_8bit:  # 8-bit weights only
+            x, w = attrs.required(node, args, 0), weights.real(wv, attrs.required(node, args, 1))
+            return self.float_ref(node, [x, w, attrs.optional(args, 2)])
         x = attrs.required(node, args, 0).astype(np.float64) - xv.zero_point
         acc = x @ weights.centre(wv, attrs.required(node, args, 1)).T
         bias = attrs.optional(args, 2)
@@ -92,3 +95,7 @@ class Linear(Op):
         yield example("clamp", rng, "Linear", [x, w, None], "u8", clamp=(-0.5, 1.5))
         x, w = f32("x", 2, 8), const_f32("w", rng, 4, 8)
         yield example("clamp_f32", rng, "Linear", [x, w, None], clamp=(0.0, np.inf))
+        for dtype in ("s8", "u8"):
+            w = weight_q8(rng, (12, 40), dtype, zero_points=dtype == "u8")
+            operands = [f32("x", 3, 40), w, const_f32("b", rng, 12)]
+            yield example(f"weights_{dtype}", rng, "Linear", operands)

@@ -77,10 +77,22 @@ def finish(node: Node, acc: Array, x: Value, w: Value, y: Value) -> Array:
     return quant.requantize(acc, m, y.zero_point, *bounds).astype(DTYPES[y.dtype])
 
 
+def real(w: Value, stored: Array) -> Array:
+    """Weights [O, ...] as real numbers: dequantized where they are 8-bit."""
+    if w.quant is None:
+        return stored
+    ones = (1,) * (stored.ndim - 1)
+    affine = w.affine
+    return quant.dequantize(
+        stored, affine.scale.reshape(-1, *ones), affine.zero_point.reshape(-1, *ones)
+    )
+
+
 def constants(node: Node, ctx: Lowering) -> tuple[list[Array], bool]:
     """(weights, bias, ...) of the plan step, and whether it is the integer one.
 
     Integer: weights, bias s32 [O], multiplier f32 [O], weight zero points s32 [O] unless all 0.
+    Float: weights, bias f32 [O]; behind 8-bit weights their scales f32 [O] and zero points.
     Raises UnsupportedError where weights or bias are not constant.
     """
     x, w = ctx.value(node.inputs[0]), ctx.value(node.inputs[1])
@@ -89,16 +101,22 @@ def constants(node: Node, ctx: Lowering) -> tuple[list[Array], bool]:
     channels = data.shape[0]
     if not x.is_8bit:
         zeros = np.zeros(channels, np.float32)
-        return [data, _constant(node, ctx.value(bias)) if bias else zeros], False
+        found = [data, _constant(node, ctx.value(bias)) if bias else zeros]
+        if w.is_8bit:
+            found += [np.broadcast_to(w.affine.scale.reshape(-1), (channels,)), *_zero_points(w)]
+        return [np.ascontiguousarray(item) for item in found], False
     shift = _constant(node, ctx.value(bias)) if bias else np.zeros(channels, np.int32)
     m = quant.multiplier(
         ctx.quant(node.inputs[0])[0], w.affine.scale.reshape(-1), ctx.quant(node.outputs[0])[0]
     )
-    found = [data, shift, np.broadcast_to(m, (channels,))]
-    zero_point = np.broadcast_to(w.affine.zero_point.reshape(-1), (channels,)).astype(np.int32)
-    if np.any(zero_point != 0):
-        found.append(zero_point)
+    found = [data, shift, np.broadcast_to(m, (channels,)), *_zero_points(w)]
     return [np.ascontiguousarray(item) for item in found], True
+
+
+def _zero_points(w: Value) -> list[Array]:
+    """The weights' zero points s32 [O], unless all are 0."""
+    points = np.broadcast_to(w.affine.zero_point.reshape(-1), w.shape[:1]).astype(np.int32)
+    return [points] if np.any(points != 0) else []
 
 
 def _constant(node: Node, value: Value) -> Array:

@@ -17,14 +17,14 @@ from octavo import ops
 from octavo.ir import Affine, Graph, Node, Value, constant
 from octavo.ops import Op
 from octavo.ops.attrs import clamp
+from octavo.ops.precision import LAYERS as _LAYERS
+from octavo.ops.precision import ON_REQUEST, requested
 from octavo.passes.editor import Editor
 from octavo.passes.integer_bias import integer_bias
 from octavo.reference import real_value
 
 #: Ops that change precision or relabel bytes: no arithmetic to be recognised.
 _CONVERSIONS = frozenset(("DequantizeLinear", "QuantCast", "QuantizeLinear", "Requantize"))
-#: Ops with constant weights, whose bias is converted rather than dequantized.
-_LAYERS = frozenset(("Conv", "Linear"))
 #: Ops whose inputs behind the first are float32 parameters, or indices.
 _PARAMETRIC = frozenset(("Gather", "LayerNorm"))
 
@@ -40,12 +40,18 @@ def qdq(graph: Graph) -> Graph:
         if node.op in _CONVERSIONS or any(e.values[name].is_8bit for name in node.outputs):
             continue
         try:
-            _fuse(e, node)
+            if requested(node) in ON_REQUEST:
+                _stored_weights(e, node)
+            else:
+                _fuse(e, node)
             e.notes.pop(node.name, None)
         except _NotIntegerError as reason:
-            e.notes[node.name] = str(reason)
-    if not any(value.is_8bit for value in e.values.values()):
-        e.notes.clear()
+            if node.op in _LAYERS and _stored_weights(e, node) and _is_float(e, node.inputs[0]):
+                e.notes.pop(node.name, None)  # 8-bit weights and nothing else: that was asked for
+            else:
+                e.notes[node.name] = str(reason)
+    if not any(value.is_8bit and value.data is None for value in e.values.values()):
+        e.notes.clear()  # no activation was ever meant to have 8 bits
     return e.finish()
 
 
@@ -79,6 +85,22 @@ def _fuse(e: Editor, node: Node) -> None:
     e.drop(target)
     e.drop(node)
     e.insert(Node(node.name, node.op, tuple(v.name for v in inputs), (y.name,), node.attrs))
+
+
+def _stored_weights(e: Editor, node: Node) -> bool:
+    """Lets a layer in float32 read its 8-bit weights as they are stored; False where it has none.
+
+    before: Conv(x f32, DequantizeLinear(w s8));  after: Conv(x f32, w s8)
+    """
+    w = e.stored_constant(node.inputs[1])
+    if w is None or not w.is_8bit or w.affine.axis not in (None, 0):
+        return False
+    e.change(node, inputs=(node.inputs[0], w.name, *node.inputs[2:]))
+    return True
+
+
+def _is_float(e: Editor, name: str) -> bool:
+    return e.producer(name, "DequantizeLinear") is None
 
 
 def _with_real_parameters(e: Editor, node: Node) -> Node:

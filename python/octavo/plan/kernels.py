@@ -14,12 +14,16 @@ from octavo.ir import DTYPES
 
 __all__ = ["KernelInfo", "kernel_infos"]
 
+#: Precisions that compute in float32.
+_FLOAT = ("float32", "weights int8")
+
 
 @dataclass(frozen=True)
 class KernelInfo:
-    """What runs a step: `precision` is "int8", "float32" or "copy"; `reason` says why a step of a
-    quantized model is in float32; `inputs` and `outputs` are texts such as "u8 1×112×112×32";
-    `bytes` is the least that the step moves: inputs, outputs and constants, each once."""
+    """What runs a step: `precision` is "int8", "weights int8" (8-bit weights, float32 arithmetic),
+    "float32" or "copy"; `reason` says why a step of a quantized model is in float32; `inputs` and
+    `outputs` are texts such as "u8 1×112×112×32"; `bytes` is the least that the step moves: inputs,
+    outputs and constants, each once."""
 
     step: int
     node: str
@@ -51,7 +55,7 @@ def kernel_infos(plan: Any, core: Any, reasons: Mapping[str, str]) -> list[Kerne
                 precision=entry["precision"],
                 macs=entry["macs"],
                 threads=entry["threads"],
-                reason=reasons.get(entry["name"]) if entry["precision"] == "float32" else None,
+                reason=reasons.get(entry["name"]) if entry["precision"] in _FLOAT else None,
                 inputs=tuple(map(_text, inputs)),
                 outputs=tuple(map(_text, outputs)),
                 bytes=step["constant_bytes"] + sum(map(_bytes, inputs + outputs)),

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.ir import Affine, Graph, Node, Value, constant, free_name, prune, verify
+from octavo.ops.precision import LAYERS, ON_REQUEST
 from octavo.quant import multiplier, quantize
 from octavo.quantization.ranges import weight_scales
+from octavo.quantization.rules import has_constant_weights
 
 __all__ = ["insert_qdq"]
 
@@ -28,10 +30,19 @@ def _fit_bias(scales: NDArray[np.float32], bias: Array, in_scale: float) -> NDAr
 
 
 class _Inserter:
-    def __init__(self, graph: Graph, parameters: Mapping[str, Affine], method: str) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        parameters: Mapping[str, Affine],
+        method: str,
+        precision: Mapping[str, str],
+        dtypes: Mapping[str, str],
+    ) -> None:
         self.graph = graph
         self.parameters = parameters
         self.method = method
+        self.precision = precision
+        self.dtypes = dtypes
         self.values: dict[str, Value] = dict(graph.values)
         self.nodes: list[Node] = []
         self._node_names = {node.name for node in graph.nodes}
@@ -52,16 +63,19 @@ class _Inserter:
         value = self.graph.values[name]
         self.values[result] = replace(value, name=result, data=None)
         stored = self.fresh(f"{name}/q")
-        self.values[stored] = Value(stored, "u8", value.shape, self.parameters[name])
+        self.values[stored] = Value(
+            stored, self.dtypes.get(name, "u8"), value.shape, self.parameters[name]
+        )
         self.convert("QuantizeLinear", f"{name}/quantize", source, stored)
         self.convert("DequantizeLinear", f"{name}/dequantize", stored, result)
 
     def constant_operand(self, name: str) -> None:
-        """A constant activation operand (of Add, Mul, Concat): stored in 8 bits."""
+        """A constant activation operand (of Add, Mul, Concat): stored like an activation."""
         value = self.graph.values[name]
         assert value.data is not None
         affine = self.parameters[name]
-        data = quantize(value.data, affine.scale, affine.zero_point, "u8")
+        dtype = self.dtypes.get(name, "u8")
+        data = quantize(value.data, affine.scale, affine.zero_point, dtype)
         self.renamed[name] = self.stored(name, data, affine)
 
     def stored(self, name: str, data: Array, affine: Affine) -> str:
@@ -86,11 +100,9 @@ class _Inserter:
             assert bias.data is not None
             scales = _fit_bias(scales, bias.data, in_scale)
         zeros = np.zeros(scales.shape, np.int32)
-        column = scales.reshape(-1, *([1] * (weight.data.ndim - 1)))
-        data = np.clip(np.rint(weight.data / column), -127, 127).astype(np.int8)
         inputs = [
             self.renamed.get(node.inputs[0], node.inputs[0]),
-            self.stored(weight.name, data, Affine(scales, zeros, 0)),
+            self.weights(weight, scales),
         ]
         if bias is not None and bias.data is not None:
             bias_scale = multiplier(in_scale, scales, 1.0)
@@ -98,6 +110,32 @@ class _Inserter:
             data = np.clip(exact, -(2**31) + 1, 2**31 - 1).astype(np.int32)
             inputs.append(self.stored(bias.name, data, Affine(bias_scale, zeros, 0)))
         return tuple(inputs)
+
+    def weights(self, weight: Value, scales: NDArray[np.float32]) -> str:
+        """Weights [channels, ...] in s8 behind DequantizeLinear."""
+        assert weight.data is not None
+        column = scales.reshape(-1, *([1] * (weight.data.ndim - 1)))
+        data = np.clip(np.rint(weight.data / column), -127, 127).astype(np.int8)
+        return self.stored(weight.name, data, Affine(scales, np.zeros(scales.shape, np.int32), 0))
+
+    def float_layer(self, node: Node) -> Node:
+        """A Conv or Linear between float32 values whose weights alone are stored in s8."""
+        weight = self.graph.values[node.inputs[1]]
+        assert weight.data is not None
+        w = self.weights(weight, weight_scales(weight.data, self.method))
+        inputs = [self.renamed.get(name, name) for name in node.inputs]
+        inputs[1] = w
+        attrs = {**node.attrs, "precision": self.precision[node.name]}
+        return replace(node, inputs=tuple(inputs), attrs=attrs)
+
+    def converted(self, node: Node, chosen: set[str]) -> Node:
+        """The node with its inputs in the precision it computes in."""
+        layer = node.op in LAYERS and has_constant_weights(self.graph, node)
+        if layer and self.precision.get(node.name) in ON_REQUEST:
+            return self.float_layer(node)
+        if node.name in chosen and node.op in LAYERS:
+            return replace(node, inputs=self.layer(node))
+        return replace(node, inputs=tuple(self.renamed.get(name, name) for name in node.inputs))
 
     def run(self, chosen: set[str]) -> Graph:
         for name in self.parameters:
@@ -108,10 +146,7 @@ class _Inserter:
                 self.renamed[name] = self.fresh(f"{name}/dq")
                 self.pair(name, name, self.renamed[name])
         for node in self.graph.nodes:
-            if node.name in chosen and node.op in ("Conv", "Linear"):
-                inputs = self.layer(node)
-            else:
-                inputs = tuple(self.renamed.get(name, name) for name in node.inputs)
+            node = self.converted(node, chosen)
             outputs = []
             pending = []
             for name in node.outputs:
@@ -126,15 +161,28 @@ class _Inserter:
                     outputs.append(name)
                     self.renamed[name] = self.fresh(f"{name}/dq")
                     pending.append((name, name, self.renamed[name]))
-            self.nodes.append(replace(node, inputs=inputs, outputs=tuple(outputs)))
+            self.nodes.append(replace(node, outputs=tuple(outputs)))
             for name, source, result in pending:
                 self.pair(name, source, result)
         return self.graph.with_(nodes=tuple(self.nodes), values=self.values)
 
 
 def insert_qdq(
-    graph: Graph, parameters: Mapping[str, Affine], chosen: set[str], method: str
+    graph: Graph,
+    parameters: Mapping[str, Affine],
+    chosen: set[str],
+    method: str,
+    *,
+    precision: Mapping[str, str] | None = None,
+    dtypes: Mapping[str, str] | None = None,
 ) -> Graph:
-    """The graph with every value of `parameters` stored in u8 and the weights of the `chosen`
-    Conv and Linear nodes in s8 per channel."""
-    return verify(prune(_Inserter(graph, parameters, method).run(chosen)))
+    """The graph with every value of `parameters` stored in `dtypes` (name -> "u8", the default, or
+    "s8") and the weights of the `chosen` Conv and Linear nodes in s8 per channel.
+
+    `precision` maps nodes that are not `chosen` to "weights" (s8 weights, float32 arithmetic) or
+    "float32". An op without constant weights has no such form and stays in float32. Neighbours of
+    another precision meet at the Q/DQ pair of the value between them: a value is in `parameters`
+    when a chosen node reads or writes it.
+    """
+    inserter = _Inserter(graph, parameters, method, precision or {}, dtypes or {})
+    return verify(prune(inserter.run(chosen)))

@@ -7,7 +7,13 @@ from collections.abc import Collection
 
 from octavo.ir import Affine, Graph, Node
 
-__all__ = ["FIXED_PARAMETERS", "quantized_nodes", "quantized_values", "sharing_groups"]
+__all__ = [
+    "FIXED_PARAMETERS",
+    "has_constant_weights",
+    "quantized_nodes",
+    "quantized_values",
+    "sharing_groups",
+]
 
 _ARITHMETIC = frozenset(
     {
@@ -65,7 +71,7 @@ def quantized_nodes(graph: Graph, exclude: Collection[str]) -> list[Node]:
         if node.op in _ARITHMETIC
         and node.name not in exclude
         and graph.values[node.outputs[0]].dtype == "f32"
-        and _weights_constant(graph, node)
+        and has_constant_weights(graph, node)
     }
     chosen = set(arithmetic)
     changed = True
@@ -102,7 +108,8 @@ def _mask_nodes(graph: Graph) -> set[str]:
     return found
 
 
-def _weights_constant(graph: Graph, node: Node) -> bool:
+def has_constant_weights(graph: Graph, node: Node) -> bool:
+    """False for a layer whose weights or parameters are computed, or are no float32."""
     if node.op not in ("Conv", "LayerNorm", "Linear"):
         return True
     parameters = [graph.values[name] for name in node.inputs[1:] if name]

@@ -17,7 +17,7 @@ __all__ = ["trace_document", "write_trace"]
 
 _PROCESS, _RUN, _RATE = 1, 1, "GMAC/s"
 # The viewer's own names for colours; one per precision.
-_COLORS = {"int8": "good", "float32": "bad", "copy": "grey"}
+_COLORS = {"int8": "good", "weights int8": "bad", "float32": "bad", "copy": "grey"}
 
 
 def _named(what: str, name: str) -> dict[str, Any]:

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks whose layers compute in different numbers: what runs is what was asked for, on every
+ISA and thread count with the same bits, near the float network, and in ONNX Runtime alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mixed_nets import feed, image_net, mixed, token_net
+
+import octavo
+from octavo import _core
+from octavo.ir import Graph
+from octavo.passes import run_model_pipeline
+from octavo.reference import run_float, run_int
+
+_ISAS = [entry["name"] for entry in _core.isa_list() if entry["built"] and entry["supported"]]
+_SHOWN = {"int8": "int8", "weights": "weights int8", "float32": "float32"}
+_LAYERS = ("Conv", "Linear")
+
+
+def everywhere(model: octavo.Model, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The outputs, the same on every ISA of this machine and with more threads."""
+    want = model.compile(isa="scalar").run(inputs)
+    for isa in _ISAS:
+        for threads in (1, 3):
+            got = model.compile(isa=isa, threads=threads).run(inputs)
+            for name, array in want.items():
+                np.testing.assert_array_equal(got[name], array, err_msg=f"{isa} x{threads}")
+    return want
+
+
+def sqnr(got: np.ndarray, want: np.ndarray) -> float:
+    noise = float(np.square(got - want, dtype=np.float64).sum())
+    return 10 * np.log10(float(np.square(want, dtype=np.float64).sum()) / max(noise, 1e-30))
+
+
+def layers(graph: Graph) -> list[str]:
+    return [node.name for node in run_model_pipeline(graph).nodes if node.op in _LAYERS]
+
+
+def by_onnxruntime(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """The first output as float kernels compute it: no graph rewriting, Q and DQ as they stand."""
+    ort = pytest.importorskip("onnxruntime", reason="NOT RUN: needs .[dev]")
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, inputs)[0])
+
+
+def through_onnx(model: octavo.Model, path: Path) -> octavo.Model:
+    model.to_onnx(path)
+    return octavo.load(path)
+
+
+@pytest.mark.parametrize("net", [image_net, token_net])
+def test_weights_alone(net, tmp_path: Path) -> None:
+    graph = net(1)
+    inputs = feed(graph, 2)
+    want = run_float(graph, inputs)
+    model = octavo.Model(mixed(graph, inputs, dict.fromkeys(layers(graph), "weights")))
+    got = everywhere(model, inputs)
+    name = graph.outputs[0]
+    assert sqnr(got[name], want[name]) > 35
+    np.testing.assert_allclose(got[name], run_int(model.graph, inputs)[name], rtol=0, atol=1e-5)
+    shown = {
+        k.precision for k in model.compile(strict=True).kernels() if k.op[:4] in ("conv", "line")
+    }
+    assert shown == {"weights int8"}
+    # and so from a file, in ONNX as well
+    model.save(tmp_path / "m.octavo")
+    again = octavo.load(tmp_path / "m.octavo")
+    np.testing.assert_array_equal(again.compile().run(inputs)[name], got[name])
+    assert not again.float_reasons
+    read = through_onnx(model, tmp_path / "m.onnx")
+    np.testing.assert_array_equal(read.compile(strict=True).run(inputs)[name], got[name])
+    witness = by_onnxruntime(tmp_path / "m.onnx", inputs)
+    np.testing.assert_allclose(witness, got[name], rtol=0, atol=1e-5)
+    assert again.weight_bytes == model.weight_bytes < 0.35 * octavo.Model(graph).weight_bytes
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_each_layer_in_its_own_numbers(seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    graph = image_net(seed)
+    inputs = feed(graph, seed)
+    wanted = {name: str(rng.choice(list(_SHOWN))) for name in layers(graph)}
+    others = [n.name for n in graph.nodes if n.name not in wanted]
+    wanted.update((name, str(rng.choice(["int8", "float32"]))) for name in others)
+    model = octavo.Model(mixed(graph, inputs, wanted))
+    got = everywhere(model, inputs)
+    name = graph.outputs[0]
+    assert sqnr(got[name], run_float(graph, inputs)[name]) > 20, wanted
+    shown = {k.node: k.precision for k in model.compile().kernels() if k.op != "copy"}
+    for node in layers(graph):
+        # a last layer between int8 and a float output has no integer form
+        assert shown[node] in (_SHOWN[wanted[node]], "weights int8"), (node, wanted)
+        assert wanted[node] != "float32" or shown[node] == "float32"
+    read = through_onnx(model, tmp_path / "m.onnx")
+    np.testing.assert_array_equal(read.compile().run(inputs)[name], got[name])
+    assert {k.node: k.precision for k in read.compile().kernels() if k.node in wanted} == {
+        node: precision for node, precision in shown.items() if node in wanted
+    }
+    witness = by_onnxruntime(tmp_path / "m.onnx", inputs)
+    assert sqnr(got[name], witness) > 35, wanted
+    reasons = model.float_reasons
+    assert not any(wanted[node] == "weights" and node in reasons for node in wanted)
