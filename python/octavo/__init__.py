@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from octavo.errors import OctavoError
 
 if TYPE_CHECKING:
+    from octavo.analysis.bisect import bisect
     from octavo.comparison import compare
     from octavo.model import Model, load
     from octavo.plan.card import TensorInfo
@@ -30,6 +31,7 @@ __all__ = [
     "Session",
     "TensorInfo",
     "__version__",
+    "bisect",
     "compare",
     "cpu_info",
     "load",
@@ -42,6 +44,7 @@ _HOME = {
     "Recipe": "octavo.quantization.recipe",
     "Session": "octavo.session",
     "TensorInfo": "octavo.plan.card",
+    "bisect": "octavo.analysis.bisect",
     "compare": "octavo.comparison",
     "cpu_info": "octavo.session",
     "load": "octavo.model",

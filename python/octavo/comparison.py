@@ -21,7 +21,7 @@ from octavo.ops.precision import executed
 from octavo.passes import run_model_pipeline
 from octavo.reference import real_value, run_float
 
-__all__ = ["Comparison", "LayerError", "compare"]
+__all__ = ["Comparison", "LayerError", "Reference", "compare"]
 
 Array = NDArray[Any]
 #: Below this ratio the error is a third of the signal: the layer no longer carries it.
@@ -119,7 +119,7 @@ def _base_name(name: str, known: Container[str]) -> str | None:
     return name
 
 
-class _Reference:
+class Reference:
     """The float network and its tensors for some inputs."""
 
     def __init__(self, model: Model, inputs: Mapping[str, Array], source: Graph | None) -> None:
@@ -129,6 +129,7 @@ class _Reference:
             graph = model.graph_for(shapes)
         else:
             graph = run_model_pipeline(infer_graph(source, shapes))
+        self.graph = graph
         self.tensors = run_float(graph, inputs, keep=True)
         self._nodes = {node.name: node for node in graph.nodes}
 
@@ -166,7 +167,7 @@ def compare(
     graph = model.graph_for(shapes)
     session = model.compile(isa=isa, shapes=shapes, keep_all=True)
     results = session.run(inputs)
-    truth = _Reference(model, inputs, reference.source if reference else None)
+    truth = Reference(model, inputs, reference.source if reference else None)
     layers, outputs = [], []
     for node in graph.nodes:
         for value in graph.outputs_of(node):

@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
+from octavo.analysis.bisect import CRITERIA, bisect
 from octavo.cli.common import db, load_inputs, print_json, share
 from octavo.comparison import BROKEN_DB, compare
-from octavo.model import load
+from octavo.errors import InvalidArgumentError
+from octavo.model import Model, load
 from octavo.report.table import Column, heading, render, style
 
 HELP = "compare a quantized model with its float reference, layer by layer"
@@ -24,12 +28,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of random inputs (default 0)")
     parser.add_argument("--isa", metavar="NAME", help="restrict the instruction sets")
+    parser.add_argument(
+        "--bisect",
+        nargs="?",
+        const=CRITERIA[0],
+        choices=CRITERIA,
+        help="search the smallest part that shows the error, against the float reference (sqnr, "
+        "the default) or against the integer norm (mismatch: a bug of a kernel)",
+    )
+    parser.add_argument(
+        "--output", metavar="FOLDER", help="with --bisect: write the part and its inputs there"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="DB",
+        help="with --bisect: the SQNR of the outputs below which there is an error",
+    )
+
+
+def _bisect(
+    model: Model, reference: Model | None, inputs: Mapping[str, Any], arguments: argparse.Namespace
+) -> int:
+    found = bisect(
+        model,
+        inputs,
+        reference=reference,
+        criterion=arguments.bisect,
+        threshold_db=arguments.threshold,
+    )
+    files = found.write(arguments.output) if found and arguments.output else []
+    if arguments.json:
+        culprit = found.to_dict() if found else None
+        print_json({"model": model.name, "culprit": culprit, "files": [str(f) for f in files]})
+        return 0
+    if found is None:
+        print(f"{model.name}: these inputs show no error")
+        return 0
+    print(heading(f"{model.name}: the smallest part that shows the error"))
+    for name, op in zip(found.nodes, found.ops, strict=True):
+        print(f"  {name} ({op})")
+    print(
+        f"  SQNR in dB: quantized alone {db(found.alone_db)}, all in front of it "
+        f"{db(found.before_db)}, whole model {db(found.whole_db)}"
+    )
+    for hint in found.hints:
+        print(style(f"  {hint}", "yellow"))
+    print(style(f"  {found.runs} runs among {found.places} places", "dim"))
+    for file in files:
+        print(style(f"  wrote {file}", "dim"))
+    return 0
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.bisect is None and (arguments.output or arguments.threshold is not None):
+        raise InvalidArgumentError("--output and --threshold are for --bisect")
     model = load(arguments.model)
     reference = load(arguments.reference) if arguments.reference else None
     inputs = load_inputs(model, arguments.input, arguments.seed)
+    if arguments.bisect is not None:
+        return _bisect(model, reference, inputs, arguments)
     result = compare(model, inputs, reference=reference, isa=arguments.isa)
     if arguments.json:
         print_json({"model": model.name, **result.to_dict()})
