@@ -17,7 +17,6 @@ from octavo.errors import (
     InvalidArgumentError,
     ShapeError,
     StrictError,
-    UnsupportedError,
 )
 from octavo.ir import Graph
 from octavo.plan import Plan
@@ -273,7 +272,7 @@ class _LazyReasons(Mapping[str, str]):
 
 def load(path: Source, *, shapes: InputShapes | None = None) -> Model:
     """Reads a model by its file name's ending: `.onnx` (float, QDQ, QOperator; needs the extra
-    `octavo[onnx]`) or `.octavo`.
+    `octavo[onnx]`), `.tflite` (float, int8, uint8; needs `octavo[tflite]`) or `.octavo`.
 
     `shapes` binds symbolic input dimensions to other sizes than 1.
 
@@ -285,7 +284,7 @@ def load(path: Source, *, shapes: InputShapes | None = None) -> Model:
     if not location.is_file():
         raise InvalidArgumentError(f"no such file: '{location}'")
     ending = location.suffix.lower()
-    reader = {".octavo": _load_octavo, ".onnx": _load_onnx}.get(ending)
+    reader = {".octavo": _load_octavo, ".onnx": _load_onnx, ".tflite": _load_tflite}.get(ending)
     if reader is not None:
         try:
             return reader(location, shapes)
@@ -293,9 +292,9 @@ def load(path: Source, *, shapes: InputShapes | None = None) -> Model:
             if str(location) in str(error):
                 raise
             raise FormatError(f"'{location}': {error}") from error
-    if ending == ".tflite":
-        raise UnsupportedError(f"'{location}': TFLite files are not read yet; convert to ONNX QDQ")
-    raise InvalidArgumentError(f"'{location}': unknown ending '{ending}'; known: .onnx, .octavo")
+    raise InvalidArgumentError(
+        f"'{location}': unknown ending '{ending}'; known: .onnx, .tflite, .octavo"
+    )
 
 
 def _section(plan: Plan, name: str) -> memoryview:
@@ -310,6 +309,12 @@ def _load_onnx(location: Path, shapes: InputShapes | None) -> Model:
     from octavo.importers.onnx import load_onnx
 
     return Model(load_onnx(location, shapes), path=str(location))
+
+
+def _load_tflite(location: Path, shapes: InputShapes | None) -> Model:
+    from octavo.importers.tflite import load_tflite
+
+    return Model(load_tflite(location, shapes), path=str(location))
 
 
 def _load_octavo(location: Path, shapes: InputShapes | None) -> Model:

@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 # The handler modules fill the table `HANDLERS`.
 from octavo.errors import (
     FormatError,
@@ -30,7 +28,13 @@ from octavo.importers import (
     onnx_norm,  # noqa: F401
     onnx_resize,  # noqa: F401
 )
-from octavo.importers.onnx_binding import InputShape, bind, bound_shape, symbols_of
+from octavo.importers.onnx_binding import (
+    InputShape,
+    bind,
+    bound_shape,
+    same_program,
+    symbols_of,
+)
 from octavo.importers.onnx_builder import HANDLERS, Builder, Handler
 from octavo.importers.onnx_fold import try_fold
 from octavo.importers.onnx_proto import Source, parse_model, read_bytes, read_source
@@ -187,21 +191,4 @@ def _is_free(source: Source, binding: Mapping[str, int], symbol: str, graph: Gra
         other = _translate(source, {**binding, symbol: binding[symbol] + 64})
     except OctavoError:
         return False
-    return _same_program(graph, other)
-
-
-def _same_program(left: Graph, right: Graph) -> bool:
-    if len(left.nodes) != len(right.nodes):
-        return False
-    for a, b in zip(left.nodes, right.nodes, strict=True):
-        if (a.op, a.inputs, a.outputs, a.attrs) != (b.op, b.inputs, b.outputs, b.attrs):
-            return False
-    for name, value in left.values.items():
-        other = right.values.get(name)
-        if other is None or (value.data is None) != (other.data is None):
-            return False
-        if value.data is None or other.data is None:
-            continue
-        if not np.array_equal(value.data, other.data):
-            return False
-    return True
+    return same_program(graph, other)

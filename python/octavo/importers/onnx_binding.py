@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers for the symbolic dimensions of ONNX inputs."""
+"""Numbers for the symbolic dimensions of inputs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import SupportsIndex
 
+import numpy as np
+
 from octavo.errors import InvalidArgumentError, ShapeError
 from octavo.importers.onnx_proto import InputSpec
-from octavo.ir import Shape
+from octavo.ir import Graph, Shape
 
 #: What a caller may say about an input: its whole shape, or numbers for its symbols.
 InputShape = Sequence[int] | Mapping[str, int]
@@ -110,3 +112,21 @@ def bound_shape(spec: InputSpec, binding: Mapping[str, int]) -> Shape:
 def symbols_of(spec: InputSpec, keep: frozenset[str]) -> tuple[str | None, ...]:
     """The input's entry in `Graph.dynamic`: names of the symbols in `keep`, None elsewhere."""
     return tuple(dim if isinstance(dim, str) and dim in keep else None for dim in spec.dims or ())
+
+
+def same_program(left: Graph, right: Graph) -> bool:
+    """True when nothing but the shapes of computed values differs."""
+    if len(left.nodes) != len(right.nodes):
+        return False
+    for a, b in zip(left.nodes, right.nodes, strict=True):
+        if (a.op, a.inputs, a.outputs, a.attrs) != (b.op, b.inputs, b.outputs, b.attrs):
+            return False
+    for name, value in left.values.items():
+        other = right.values.get(name)
+        if other is None or (value.data is None) != (other.data is None):
+            return False
+        if value.data is None or other.data is None:
+            continue
+        if not np.array_equal(value.data, other.data):
+            return False
+    return True

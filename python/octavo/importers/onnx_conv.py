@@ -72,7 +72,7 @@ def window(node: Node, kernel: Shape, size: Shape) -> dict[str, Any]:
     elif mode == "VALID":
         pads = (0,) * (2 * rank)
     elif mode in ("SAME_UPPER", "SAME_LOWER"):
-        pads = _same(size, extents, strides, upper=mode == "SAME_UPPER")
+        pads = same_pads(size, extents, strides, upper=mode == "SAME_UPPER")
     else:
         raise FormatError(f"{node.label()}: auto_pad '{mode}'")
     if rank == 1:
@@ -91,7 +91,7 @@ def _positive(node: Node, key: str, rank: int) -> Shape:
     return found
 
 
-def _same(size: Shape, extents: Sequence[int], strides: Shape, *, upper: bool) -> Shape:
+def same_pads(size: Shape, extents: Sequence[int], strides: Shape, *, upper: bool) -> Shape:
     """Pads that make the output ceil(size / stride); the odd pixel at the end (upper) or start."""
     begins, ends = [], []
     for length, extent, stride in zip(size, extents, strides, strict=True):
