@@ -69,6 +69,9 @@ __all__: list[str] = [
     "softmax_f32_run",
     "softmax_s8_rows",
     "softmax_s8_run",
+    "statistics_channels",
+    "statistics_extremes",
+    "statistics_histogram",
     "sysfs_caches",
     "time_kernels",
     "tunable_steps",
@@ -842,6 +845,41 @@ def softmax_s8_run(
 ) -> None:
     """
     Runs one kernel by name on a row of n bytes; table holds 256 uint32 values.
+    """
+
+def statistics_channels(
+    x: numpy.typing.NDArray[typing.Any] | _Buffer,
+    samples: int,
+    rows: int,
+    width: int,
+    low: numpy.typing.NDArray[typing.Any] | _Buffer,
+    high: numpy.typing.NDArray[typing.Any] | _Buffer,
+    total: numpy.typing.NDArray[typing.Any] | _Buffer,
+    squares: numpy.typing.NDArray[typing.Any] | _Buffer,
+) -> None:
+    """
+    Takes [samples, rows, width] float32 into extremes (float32) and sums (float64) per channel.
+    """
+
+def statistics_extremes(
+    x: numpy.typing.NDArray[typing.Any] | _Buffer,
+    samples: int,
+    n: int,
+    low: numpy.typing.NDArray[typing.Any] | _Buffer,
+    high: numpy.typing.NDArray[typing.Any] | _Buffer,
+) -> bool:
+    """
+    Least and largest of each sample of n float32; False when one is NaN or infinite.
+    """
+
+def statistics_histogram(
+    x: numpy.typing.NDArray[typing.Any] | _Buffer,
+    n: int,
+    per_unit: float,
+    counts: numpy.typing.NDArray[typing.Any] | _Buffer,
+) -> None:
+    """
+    Adds n finite float32 to 8192 int64 counts; see base/statistics.h.
     """
 
 def sysfs_caches(folder: str) -> dict[str, typing.Any]:

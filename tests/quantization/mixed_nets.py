@@ -13,6 +13,7 @@ from octavo.ir import Affine, Graph, Node, Value, constant, verify
 from octavo.passes import run_model_pipeline
 from octavo.quantization.insert import insert_qdq
 from octavo.quantization.ranges import affine_from_range
+from octavo.quantization.recipe import Settings
 from octavo.quantization.rules import quantized_nodes, quantized_values
 from octavo.reference import run_float
 
@@ -100,4 +101,6 @@ def mixed(graph: Graph, inputs: Mapping[str, F32], precision: Mapping[str, str])
     for name in quantized_values(floating, nodes):
         parameters[name] = affine_from_range(float(seen[name].min()), float(seen[name].max()))
     chosen = {node.name for node in nodes}
-    return insert_qdq(floating, parameters, chosen, "minmax", precision=precision)
+    return insert_qdq(
+        floating, parameters, chosen, Settings(weight_ranges="minmax"), precision=precision
+    )

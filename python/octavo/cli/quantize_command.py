@@ -38,9 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="calibrate on N random inputs instead: only to try things out",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help=".onnx (QDQ) or .octavo")
-    parser.add_argument(
-        "--ranges", choices=METHODS, default="mse", help="range method (default mse)"
-    )
+    parser.add_argument("--ranges", choices=METHODS, help="range method (default mse)")
     parser.add_argument("--batch", type=int, default=16, help="samples per batch (default 16)")
     parser.add_argument(
         "--exclude",
@@ -125,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(heading(f"{arguments.output}") + f"  {size(written)}")
     print(
         f"  weights {size(model.weight_bytes)} → {size(quantized.weight_bytes)}, "
-        f"{samples} calibration samples, ranges {arguments.ranges}"
+        f"{samples} calibration samples, ranges {arguments.ranges or 'mse'}"
     )
     for node, reason in quantized.float_reasons.items():
         print(style(f"  float32: {node}: {reason}", "yellow"))

@@ -14,6 +14,7 @@ from octavo.ir import Affine, Graph, Node, Value, constant, free_name, prune, ve
 from octavo.ops.precision import LAYERS, ON_REQUEST
 from octavo.quant import multiplier, quantize
 from octavo.quantization.ranges import weight_scales
+from octavo.quantization.recipe import Settings
 from octavo.quantization.rules import has_constant_weights
 
 __all__ = ["insert_qdq"]
@@ -34,13 +35,13 @@ class _Inserter:
         self,
         graph: Graph,
         parameters: Mapping[str, Affine],
-        method: str,
+        settings: Mapping[str, Settings] | Settings,
         precision: Mapping[str, str],
         dtypes: Mapping[str, str],
     ) -> None:
         self.graph = graph
         self.parameters = parameters
-        self.method = method
+        self.settings = settings
         self.precision = precision
         self.dtypes = dtypes
         self.values: dict[str, Value] = dict(graph.values)
@@ -88,12 +89,12 @@ class _Inserter:
         return result
 
     def layer(self, node: Node) -> tuple[str, ...]:
-        """The inputs of a Conv or Linear: weights per channel in s8, bias in s32 with scale
+        """The inputs of a Conv or Linear: weights in s8, bias in s32 with scale
         s_x * s_w[c]. Each layer has its own, even of a constant that others read, too: scales
         depend on the bias, and ONNX Runtime 1.31 refuses two layers on one DequantizeLinear."""
         weight, bias = self.graph.values[node.inputs[1]], None
         assert weight.data is not None
-        scales = weight_scales(weight.data, self.method)
+        scales = self.scales(node, weight.data)
         in_scale = float(self.parameters[node.inputs[0]].scale)
         if len(node.inputs) > 2 and node.inputs[2]:
             bias = self.graph.values[node.inputs[2]]
@@ -111,6 +112,11 @@ class _Inserter:
             inputs.append(self.stored(bias.name, data, Affine(bias_scale, zeros, 0)))
         return tuple(inputs)
 
+    def scales(self, node: Node, weights: Array) -> NDArray[np.float32]:
+        """One scale per channel, by the node's settings."""
+        told = self.settings if isinstance(self.settings, Settings) else self.settings[node.name]
+        return weight_scales(weights, told.weight_ranges, per_channel=told.per_channel)
+
     def weights(self, weight: Value, scales: NDArray[np.float32]) -> str:
         """Weights [channels, ...] in s8 behind DequantizeLinear."""
         assert weight.data is not None
@@ -122,7 +128,7 @@ class _Inserter:
         """A Conv or Linear between float32 values whose weights alone are stored in s8."""
         weight = self.graph.values[node.inputs[1]]
         assert weight.data is not None
-        w = self.weights(weight, weight_scales(weight.data, self.method))
+        w = self.weights(weight, self.scales(node, weight.data))
         inputs = [self.renamed.get(name, name) for name in node.inputs]
         inputs[1] = w
         attrs = {**node.attrs, "precision": self.precision[node.name]}
@@ -171,18 +177,19 @@ def insert_qdq(
     graph: Graph,
     parameters: Mapping[str, Affine],
     chosen: set[str],
-    method: str,
+    settings: Mapping[str, Settings] | Settings,
     *,
     precision: Mapping[str, str] | None = None,
     dtypes: Mapping[str, str] | None = None,
 ) -> Graph:
     """The graph with every value of `parameters` stored in `dtypes` (name -> "u8", the default, or
-    "s8") and the weights of the `chosen` Conv and Linear nodes in s8 per channel.
+    "s8") and the weights of the `chosen` Conv and Linear nodes in s8, by the `settings` of the node
+    (by its name, or one for all).
 
     `precision` maps nodes that are not `chosen` to "weights" (s8 weights, float32 arithmetic) or
     "float32". An op without constant weights has no such form and stays in float32. Neighbours of
     another precision meet at the Q/DQ pair of the value between them: a value is in `parameters`
     when a chosen node reads or writes it.
     """
-    inserter = _Inserter(graph, parameters, method, precision or {}, dtypes or {})
+    inserter = _Inserter(graph, parameters, settings, precision or {}, dtypes or {})
     return verify(prune(inserter.run(chosen)))

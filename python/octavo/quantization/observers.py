@@ -1,21 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Streaming statistics of activations: constant memory, one pass, any number of samples."""
+"""Streaming statistics of activations: one pass, any number of samples, for all range methods.
+
+Nothing depends on how the samples were cut into batches: sums are made per sample first.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from octavo import _core
 from octavo.errors import QuantizationError
 
-__all__ = ["Histogram"]
+__all__ = ["TRACE", "ZERO_BIN", "ChannelStatistics", "Histogram", "Statistics", "joined"]
 
 Array = NDArray[Any]
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
 _HALF = 4096  # bins on each side of zero
 _MIN_RANGE = 2.0**-113  # a bin's inverse width, 4096 / R, is still a float32 number
+#: The bin of [0, width), in which exact zeros are.
+ZERO_BIN = _HALF
+#: Samples whose extremes are remembered one by one: 8 bytes each and tensor, 0.5 MB at most.
+TRACE = 65536
 
 
 class Histogram:
@@ -29,44 +40,220 @@ class Histogram:
         self.name = name
         self.low = np.inf
         self.high = -np.inf
-        self.samples = 0
-        self._range = 0.0
-        self._counts = np.zeros(2 * _HALF, np.int64)
+        self.count = 0
+        self.range = 0.0
+        self.counts = np.zeros(2 * _HALF, np.int64)
 
     def add(self, data: Array) -> None:
         """Takes in a batch (float32, any shape). Raises QuantizationError on NaN or infinity."""
-        flat = np.asarray(data, np.float32).reshape(-1)
-        if flat.size == 0:
-            return
-        low, high = float(flat.min()), float(flat.max())
-        if not (np.isfinite(low) and np.isfinite(high)):
+        self.add_samples(np.asarray(data, np.float32).reshape(1, -1))
+
+    def add_samples(self, data: F32) -> tuple[F32, F32]:
+        """Takes in [samples, n] and returns the least and largest value of each sample."""
+        samples, n = data.shape
+        data = np.ascontiguousarray(data)
+        lows, highs = np.empty(samples, np.float32), np.empty(samples, np.float32)
+        if data.size == 0:
+            return lows[:0], highs[:0]
+        if not _core.statistics_extremes(data, samples, n, lows, highs):
             raise QuantizationError(
                 f"tensor '{self.name}': calibration produced NaN or infinity; "
                 "check the inputs' scaling and the float model"
             )
+        low, high = float(lows.min()), float(highs.max())
         self.low, self.high = min(self.low, low), max(self.high, high)
-        self.samples += flat.size
         self._grow(max(abs(low), abs(high)))
-        if self._range > 0.0:
-            index = np.floor(flat * np.float32(_HALF / self._range)).astype(np.int64) + _HALF
-            np.clip(index, 0, 2 * _HALF - 1, out=index)
-            self._counts += np.bincount(index, minlength=2 * _HALF)
+        self.count += data.size
+        if self.range > 0.0:
+            _core.statistics_histogram(data, data.size, _HALF / self.range, self.counts)
+        return lows, highs
 
     def _grow(self, magnitude: float) -> None:
-        if magnitude == 0.0 or magnitude < self._range:
+        if magnitude == 0.0 or magnitude < self.range:
             return
-        if self._range == 0.0:
-            self._range = max(2.0 ** math.frexp(magnitude)[1], _MIN_RANGE)
+        if self.range == 0.0:
+            self.range = max(2.0 ** math.frexp(magnitude)[1], _MIN_RANGE)
+            self.counts[_HALF] += self.count  # zeros: there were no bins for them yet
             return
-        while magnitude >= self._range:
-            merged = self._counts.reshape(-1, 2).sum(axis=1)
-            self._counts[:] = 0
-            self._counts[_HALF // 2 : _HALF // 2 + _HALF] = merged
-            self._range *= 2.0
+        while magnitude >= self.range:
+            _double(self.counts)
+            self.range *= 2.0
 
-    def bins(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def bins(self) -> tuple[F64, NDArray[np.int64]]:
         """(centres, counts) of the bins that hold anything."""
-        width = self._range / _HALF
-        filled = np.flatnonzero(self._counts)
+        width = self.range / _HALF
+        filled = np.flatnonzero(self.counts)
         centres = np.asarray((filled - _HALF + 0.5) * width, np.float64)
-        return centres, self._counts[filled]
+        return centres, self.counts[filled]
+
+
+def _double(counts: NDArray[np.int64]) -> None:
+    """The counts for twice the range, in place."""
+    merged = counts.reshape(-1, 2).sum(axis=1)
+    counts[:] = 0
+    counts[_HALF // 2 : _HALF // 2 + _HALF] = merged
+
+
+def joined(histograms: Sequence[Histogram]) -> Histogram:
+    """One histogram of everything that several have seen, on the widest range: exact."""
+    if len(histograms) == 1:
+        return histograms[0]
+    total = Histogram(histograms[0].name)
+    total.low = min(h.low for h in histograms)
+    total.high = max(h.high for h in histograms)
+    total.range = max(h.range for h in histograms)
+    for h in histograms:
+        total.count += h.count
+        counts, width = h.counts.copy(), h.range
+        if width == 0.0:  # zeros only
+            counts[_HALF] += h.count if total.range > 0.0 else 0
+        while 0.0 < width < total.range:
+            _double(counts)
+            width *= 2.0
+        total.counts += counts
+    return total
+
+
+class ChannelStatistics:
+    """Per slice of the last axis (a channel, in NHWC): extremes and sums, [channels] each.
+
+    `low`, `high` float32; `sum`, `square` (of x and x²) float64 over `positions` elements each.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self.low = np.full(channels, np.inf, np.float32)
+        self.high = np.full(channels, -np.inf, np.float32)
+        self.sum = np.zeros(channels, np.float64)
+        self.square = np.zeros(channels, np.float64)
+        self.positions = 0
+
+    def add_samples(self, data: F32, samples: int) -> None:
+        """Takes in [.., channels], whose first axis cuts into `samples` equal parts."""
+        channels = self.low.size
+        rows = data.size // (samples * channels)
+        _core.statistics_channels(
+            data, samples, rows, channels, self.low, self.high, self.sum, self.square
+        )
+        self.positions += samples * rows
+
+    @property
+    def mean(self) -> F64:
+        """E[x] per channel."""
+        return self.sum / max(1, self.positions)
+
+    @property
+    def mean_square(self) -> F64:
+        """E[x²] per channel."""
+        return self.square / max(1, self.positions)
+
+
+class Statistics:
+    """Everything calibration knows about one tensor.
+
+    `histogram` with the exact extremes; `lows` and `highs` of the last 65,536 samples, in order;
+    `channels` for computed tensors of rank 2 and more, else None.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.histogram = Histogram(name)
+        self.channels: ChannelStatistics | None = None
+        self.samples = 0
+        self._lows: list[F32] = []
+        self._highs: list[F32] = []
+
+    @property
+    def low(self) -> float:
+        """The least value seen; infinity before any."""
+        return self.histogram.low
+
+    @property
+    def high(self) -> float:
+        """The largest value seen; -infinity before any."""
+        return self.histogram.high
+
+    def add(self, data: Array, samples: int = 1) -> None:
+        """Takes in `samples` samples, equal parts of `data` (float32) along its first axis.
+
+        Raises QuantizationError on NaN or infinity.
+        """
+        data = np.ascontiguousarray(data, np.float32)
+        if data.size == 0:
+            return
+        lows, highs = self.histogram.add_samples(data.reshape(samples, -1))
+        self._lows.append(lows)
+        self._highs.append(highs)
+        if len(self._lows) > 256:
+            self._compact()
+        if data.ndim >= 2:
+            if self.channels is None:
+                self.channels = ChannelStatistics(data.shape[-1])
+            if self.channels.low.size == data.shape[-1]:  # another size: of a dynamic dimension
+                self.channels.add_samples(data, samples)
+        self.samples += samples
+
+    def add_constant(self, data: Array) -> None:
+        """Takes in a constant, which is no sample."""
+        self.histogram.add(data)
+
+    def _compact(self) -> None:
+        for trace in (self._lows, self._highs):
+            trace[:] = [np.concatenate(trace)[-TRACE:]] if trace else []
+
+    @property
+    def lows(self) -> F32:
+        """The least value of each sample, the last 65,536 in order."""
+        self._compact()
+        return self._lows[0] if self._lows else np.empty(0, np.float32)
+
+    @property
+    def highs(self) -> F32:
+        """The largest value of each sample, the last 65,536 in order."""
+        self._compact()
+        return self._highs[0] if self._highs else np.empty(0, np.float32)
+
+    def moving_average(self, momentum: float) -> tuple[float, float]:
+        """Exponential moving average of the samples' extremes, beginning with the first:
+        a = momentum * a + (1 - momentum) * sample. The extremes where there are no samples."""
+        if self.samples == 0:
+            return self.low, self.high
+        ends = []
+        for trace in (self.lows, self.highs):
+            average = float(trace[0])
+            for value in trace[1:].tolist():
+                average += (1.0 - momentum) * (value - average)
+            ends.append(average)
+        return ends[0], ends[1]
+
+    def state(self) -> dict[str, Array]:
+        """Arrays that `restore` makes the same statistics of."""
+        h = self.histogram
+        found: dict[str, Array] = {
+            "numbers": np.array([h.low, h.high, h.range], np.float64),
+            "totals": np.array([h.count, self.samples], np.int64),
+            "counts": h.counts,
+            "lows": self.lows,
+            "highs": self.highs,
+        }
+        if self.channels is not None:
+            c = self.channels
+            found["positions"] = np.array(c.positions, np.int64)
+            found |= {"low": c.low, "high": c.high, "sum": c.sum, "square": c.square}
+        return found
+
+    @staticmethod
+    def restore(name: str, state: Mapping[str, Array]) -> Statistics:
+        """The statistics that `state` came from."""
+        made = Statistics(name)
+        h = made.histogram
+        h.low, h.high, h.range = (float(number) for number in state["numbers"])
+        h.count, made.samples = (int(number) for number in state["totals"])
+        h.counts = np.array(state["counts"], np.int64)
+        made._lows = [np.array(state["lows"], np.float32)]
+        made._highs = [np.array(state["highs"], np.float32)]
+        if "sum" in state:
+            c = made.channels = ChannelStatistics(int(state["low"].size))
+            c.positions = int(state["positions"])
+            c.low, c.high = state["low"].copy(), state["high"].copy()
+            c.sum, c.square = state["sum"].copy(), state["square"].copy()
+        return made

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chooses each tensor's type, range, scale and zero point, from statistics and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from octavo.ir import Affine, Graph, Node
+from octavo.quantization.observers import Statistics
+from octavo.quantization.ranges import activation_range, affine_from_range
+from octavo.quantization.recipe import Settings
+from octavo.quantization.rules import FIXED_PARAMETERS
+
+__all__ = ["TensorRange", "choose_ranges"]
+
+
+@dataclass(frozen=True)
+class TensorRange:
+    """How one activation is stored: `low` to `high` in `dtype` with `affine`; `method` chose it
+    ("fixed" where the operator does, "table" where a calibration table does)."""
+
+    low: float
+    high: float
+    affine: Affine
+    dtype: str
+    method: str
+
+
+def _settings_of(
+    graph: Graph, name: str, nodes: Sequence[Node], settings: Mapping[str, Settings]
+) -> Settings:
+    """The settings of the node that computes a value, or, where that stays in float32 or the value
+    is an input or a constant, of the first that reads it."""
+    producer = graph.producers.get(name)
+    chosen = {node.name for node in nodes}
+    if producer is not None and producer.name in chosen:
+        return settings[producer.name]
+    readers = (node for node in graph.consumers.get(name, ()) if node.name in chosen)
+    reader = next(readers, None)
+    return settings[reader.name] if reader is not None else Settings()
+
+
+def _fixed(graph: Graph, group: Sequence[str], settings: Settings) -> Affine | None:
+    """The parameters that every producer of the group prescribes, in the settings' type."""
+    if settings.symmetric:
+        return None
+    producers = [graph.producers[name].op for name in group if name in graph.producers]
+    fixed = [FIXED_PARAMETERS[op] for op in producers if op in FIXED_PARAMETERS]
+    if not fixed or len(producers) != len(fixed):
+        return None
+    if not all(fixed[0].same(other) for other in fixed):
+        return None
+    shift = 128 if settings.activation_type == "s8" else 0
+    return Affine.per_tensor(float(fixed[0].scale), int(fixed[0].zero_point) - shift)
+
+
+def _limits(affine: Affine, dtype: str) -> tuple[float, float]:
+    """The least and the largest real number that is stored."""
+    least, most = (0, 255) if dtype == "u8" else (-128, 127)
+    scale, zero = np.float64(affine.scale), int(affine.zero_point)
+    return float((least - zero) * scale), float((most - zero) * scale)
+
+
+def choose_ranges(
+    graph: Graph,
+    nodes: Sequence[Node],
+    groups: Iterable[Sequence[str]],
+    statistics: Mapping[str, Statistics],
+    settings: Mapping[str, Settings],
+) -> dict[str, TensorRange]:
+    """Value name -> how it is stored. `groups` are values that share parameters (`rules`); they
+    take the settings of the first of them. `settings` by node name."""
+    found: dict[str, TensorRange] = {}
+    for group in groups:
+        chosen = _settings_of(graph, group[0], nodes, settings)
+        dtype = chosen.activation_type
+        fixed = _fixed(graph, group, chosen)
+        if fixed is not None:
+            entry = TensorRange(*_limits(fixed, dtype), fixed, dtype, "fixed")
+        else:
+            low, high = activation_range([statistics[name] for name in group], chosen)
+            affine = affine_from_range(low, high, dtype, symmetric=chosen.symmetric)
+            entry = TensorRange(low, high, affine, dtype, chosen.activation_ranges)
+        found.update(dict.fromkeys(group, entry))
+    return found
