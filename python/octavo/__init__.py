@@ -15,6 +15,7 @@ from octavo.errors import OctavoError
 
 if TYPE_CHECKING:
     from octavo.analysis.bisect import bisect
+    from octavo.analysis.sensitivity import Sensitivity, sensitivity
     from octavo.comparison import compare
     from octavo.model import Model, load
     from octavo.plan.card import TensorInfo
@@ -28,6 +29,7 @@ __all__ = [
     "Model",
     "OctavoError",
     "Recipe",
+    "Sensitivity",
     "Session",
     "TensorInfo",
     "__version__",
@@ -37,11 +39,13 @@ __all__ = [
     "load",
     "profile",
     "quantize",
+    "sensitivity",
 ]
 
 _HOME = {
     "Model": "octavo.model",
     "Recipe": "octavo.quantization.recipe",
+    "Sensitivity": "octavo.analysis.sensitivity",
     "Session": "octavo.session",
     "TensorInfo": "octavo.plan.card",
     "bisect": "octavo.analysis.bisect",
@@ -50,6 +54,7 @@ _HOME = {
     "load": "octavo.model",
     "profile": "octavo.report.profile",
     "quantize": "octavo.quantization",
+    "sensitivity": "octavo.analysis.sensitivity",
 }
 
 

@@ -13,7 +13,17 @@ from octavo.errors import OctavoError
 
 __all__ = ["main"]
 
-COMMANDS = ("demo", "quantize", "inspect", "run", "compare", "bench", "profile", "doctor")
+COMMANDS = (
+    "demo",
+    "quantize",
+    "inspect",
+    "run",
+    "compare",
+    "sensitivity",
+    "bench",
+    "profile",
+    "doctor",
+)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -22,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="octavo",
         description="Quantized neural networks on CPUs: same bits everywhere, and fast.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=18),
     )
     parser.add_argument("--version", action="version", version=f"octavo {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -54,8 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OctavoError as error:
         print(f"octavo: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("octavo: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        hint = f": {stop}" if str(stop) else ""
+        print(f"octavo: interrupted{hint}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # e.g. `octavo inspect m.onnx | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
