@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from octavo.comparison.statistics import InputStatistics, TensorStatistics
+    from octavo.ir import Graph
 
 __all__ = ["BROKEN_DB", "Comparison", "LayerError", "OutputError"]
 
@@ -64,7 +65,7 @@ class Comparison:
     """All layers in order of execution, the outputs once more, and the outputs end to end.
 
     `statistics` maps a layer's node name to the sums behind its figures, per channel; `inputs` is
-    what the data looked like.
+    what the data looked like; `graph` and `reference` are the two optimized graphs.
     """
 
     layers: tuple[LayerError, ...]
@@ -73,6 +74,8 @@ class Comparison:
     samples: int = 0
     statistics: Mapping[str, TensorStatistics] = field(default_factory=dict, repr=False)
     inputs: Mapping[str, InputStatistics] = field(default_factory=dict, repr=False)
+    graph: Graph | None = field(default=None, repr=False)
+    reference: Graph | None = field(default=None, repr=False)
 
     @property
     def first_broken(self) -> LayerError | None:

@@ -240,6 +240,8 @@ class _Walk:
             samples=self.samples,
             statistics={found.node.name: found for found in self._tensors.values()},
             inputs=self._inputs,
+            graph=(last := next(reversed(self._pairs.values()))).graph,
+            reference=last.truth.graph,
         )
 
 

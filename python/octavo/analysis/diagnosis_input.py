@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The data given, against what the network was calibrated for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from octavo.analysis.diagnosis_range import Range
+from octavo.analysis.diagnosis_rule import F64, Finding, Layer, View
+from octavo.comparison.statistics import InputStatistics
+
+__all__ = ["drift", "findings"]
+
+
+def findings(view: View) -> Iterator[Finding]:
+    """About every model input that is quantized, and about channels in another order."""
+    for layer in view.layers:
+        source = layer.node.inputs[0]
+        if layer.node.op == "QuantizeLinear" and source in view.comparison.inputs:
+            data = view.comparison.inputs[source]
+            yield from _range(layer, source, data)
+            yield from _channel_order(view, layer, source, data)
+
+
+def _range(layer: Layer, source: str, data: InputStatistics) -> Iterator[Finding]:
+    found, share = Range.of(layer.sums), layer.sums.saturated or 0.0
+    span = found.holds_high - found.holds_low
+    covered = (found.most - found.least) / span
+    if share < 0.02 and covered > 0.3:
+        return
+    least, most = float(data.least.min()), float(data.most.max())
+    evidence: dict[str, Any] = {
+        "saturated": share,
+        "levels": found.levels,
+        "data_low": least,
+        "data_high": most,
+        "range_low": found.holds_low,
+        "range_high": found.holds_high,
+    }
+    for channel, (mean, std) in enumerate(zip(data.mean[:4], data.std[:4], strict=True)):
+        evidence |= {f"mean_{channel}": float(mean), f"std_{channel}": float(std)}
+    cause, remedy = _guess(found, least, most)
+    what = (
+        f"{100 * share:.3g} % of the values lie outside the calibrated range"
+        if share >= 0.02
+        else f"the data use {found.levels:.0f} of 256 levels of the calibrated range"
+    )
+    grave = share >= 0.05 or found.levels < 40
+    yield Finding(
+        "input_range",
+        "error" if grave else "warning",
+        layer.name,
+        source,
+        f"{what} [{found.holds_low:.4g}, {found.holds_high:.4g}]: they reach [{least:.4g}, "
+        f"{most:.4g}]; {cause}",
+        remedy,
+        max(found.clip_noise, found.step_noise, 2.0 if grave else 0.05),
+        evidence,
+    )
+
+
+def _guess(found: Range, least: float, most: float) -> tuple[str, str]:
+    """(what happened to the data, what to do)."""
+    low, high = found.holds_low, found.holds_high
+    reach, wanted = max(abs(least), abs(most)), max(abs(low), abs(high))
+    if least >= 0.0 and 32.0 < most <= 255.5 and wanted < 32.0:
+        text = "they look like pixels of 0 to 255 that were not divided by 255"
+        return text, "scale the pixels, and subtract mean and divide by std, as in calibration"
+    if reach <= 1.01 and wanted > 64.0:
+        text = "they look like pixels that were divided by 255, but the network takes 0 to 255"
+        return text, "do not divide the pixels by 255"
+    if least >= -1e-6 and most <= 1.01 and low < -0.5:
+        text = "they look like pixels of 0 to 1 from which no mean was subtracted"
+        return text, "subtract the mean and divide by the standard deviation, as in calibration"
+    if low > -1e-3 * wanted and least < -0.02 * reach:
+        text = "they have negative values, which calibration had not"
+        return text, "do not subtract a mean, or calibrate with data prepared like these"
+    return (
+        "they are prepared in another way than the calibration data, or are other data",
+        "prepare the data as for calibration, or calibrate again with data like these",
+    )
+
+
+def _channel_order(
+    view: View, layer: Layer, source: str, data: InputStatistics
+) -> Iterator[Finding]:
+    """RGB for BGR: only where the calibration's means are stored, and fit better reversed."""
+    stored = _stored_means(view.metadata, source)
+    if stored is None or stored.shape != data.mean.shape or stored.size != 3:
+        return
+    spread = float(np.abs(stored - stored[::-1]).max())
+    straight = float(np.abs(data.mean - stored).max())
+    swapped = float(np.abs(data.mean[::-1] - stored).max())
+    if spread < 1e-3 * max(float(np.abs(stored).max()), 1e-30) or swapped > 0.25 * straight:
+        return
+    yield Finding(
+        "channel_order",
+        "error",
+        layer.name,
+        source,
+        "the channels' means fit those of the calibration data in reverse order",
+        "swap red and blue: images[:, ::-1] for [n, c, h, w]",
+        1.5,
+        {"straight": straight, "reversed": swapped},
+    )
+
+
+def _stored_means(metadata: Mapping[str, Any], source: str) -> F64 | None:
+    """Means per channel of a model input as the calibration saw them, where they were stored."""
+    inputs = metadata.get("inputs", {})
+    entry = inputs.get(source) if isinstance(inputs, Mapping) else None
+    mean = entry.get("mean") if isinstance(entry, Mapping) else None
+    try:
+        return None if mean is None else np.asarray(mean, np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        return None
+
+
+def drift(view: View, layers: Sequence[Finding]) -> Finding | None:
+    """Data outside the calibrated ranges nearly everywhere, though the input's is kept."""
+    compared = [layer for layer in view.layers if layer.value.is_8bit]
+    outside = [layer for layer in compared if (layer.sums.saturated or 0.0) > 0.01]
+    if len(compared) < 6 or len(outside) < 0.5 * len(compared):
+        return None
+    worst = max(outside, key=lambda layer: layer.sums.saturated or 0.0)
+    return Finding(
+        "data_drift",
+        "warning",
+        None,
+        None,
+        f"{len(outside)} of {len(compared)} tensors have over 1 % of their values outside the "
+        f"calibrated range, most '{worst.name}' ({100 * (worst.sums.saturated or 0.0):.2g} %)",
+        "the data are unlike the calibration data: calibrate with some of them, too",
+        max((item.noise for item in layers), default=0.0),
+        {"tensors": len(compared), "outside": len(outside)},
+    )

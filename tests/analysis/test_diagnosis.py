@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Planted faults are named, node and kind; healthy networks raise no alarm."""
+
+import tempfile
+from dataclasses import replace
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+import pytest
+from planted import stored_name
+from small_nets import Net, images, residual_net
+
+import octavo
+from octavo.analysis.diagnosis import diagnose
+from octavo.errors import InvalidArgumentError
+from octavo.ir import Affine, constant, verify
+from octavo.quantization.recipe import Recipe
+
+#: Recovery methods would hide what some tests plant in the float network.
+PLAIN = Recipe(equalize=False, smooth=None)
+
+
+@lru_cache
+def residual():
+    return octavo.quantize(residual_net(3), [images(32, 53)]), images(48, 60)
+
+
+@lru_cache
+def digits():
+    def shipped(name):
+        with resources.as_file(resources.files("octavo.demo") / name) as path:
+            return octavo.load(path)
+
+    with (
+        resources.as_file(resources.files("octavo.demo") / "digits_heldout.npz") as path,
+        np.load(path) as data,
+    ):
+        x = data["test_images"][:64].astype(np.float32).reshape(-1, 1, 8, 8) / 16
+    int8, floating = shipped("digits_int8.octavo"), shipped("digits_f32.octavo")
+    return octavo.Model(int8.source, reference=floating.source), x
+
+
+@lru_cache
+def encoder():
+    zoo = pytest.importorskip("bench.zoo_transformer", reason="NOT RUN: onnx is not installed")
+    import onnx
+
+    sizes = zoo.Encoder(layers=1, width=36, heads=3, hidden=70, positions=21)
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.save_model(zoo.EncoderBuilder("encoder", sizes, seed=5).build(), f"{folder}/e.onnx")
+        graph = octavo.load(f"{folder}/e.onnx").source
+    rng = np.random.default_rng(0)
+    batches = [rng.normal(0, 1, (1, 21, 36)).astype(np.float32) for _ in range(12)]
+    return octavo.quantize(octavo.Model(graph), batches[:8], recipe=PLAIN), batches[8:]
+
+
+NETS = {"residual": residual, "digits": digits, "encoder": encoder}
+
+
+def nodes(model, *ops):
+    return [node.name for node in model.source.nodes if node.op in ops]
+
+
+def changed(model, name, value):
+    graph = model.source
+    return octavo.Model(
+        graph.with_(values={**graph.values, name: value}), reference=model.reference
+    )
+
+
+def edit(model, node_name, where, change):
+    """The model with `change` applied to the stored "output", "weights" or "bias" of a node."""
+    graph = model.source
+    (node,) = [node for node in graph.nodes if node.name == node_name]
+    if where == "bias":
+        name = graph.producers[node.inputs[2]].inputs[0]
+    else:
+        name = stored_name(graph, node, where)
+    return changed(model, name, change(graph.values[name]))
+
+
+def scaled(factor, shift=0, channel=None):
+    def change(value):
+        scale = value.affine.scale.astype(np.float32).copy()
+        if channel is None:
+            scale = (scale * np.float32(factor)).astype(np.float32)
+        else:
+            scale[channel] *= np.float32(factor)
+        zero = np.clip(value.affine.zero_point + shift, 0, 255).astype(np.int32)
+        return replace(value, quant=Affine(scale, zero, value.affine.axis))
+
+    return change
+
+
+def data(function):
+    def change(value):
+        return replace(value, data=np.ascontiguousarray(function(value.data.copy())))
+
+    return change
+
+
+def shuffled(weights):
+    return np.random.default_rng(1).permutation(weights.reshape(-1)).reshape(weights.shape)
+
+
+def one_channel(weights):
+    weights[1] = np.random.default_rng(2).integers(-100, 100, weights[1].shape)
+    return weights
+
+
+def zero_weight_points(value):
+    points = np.full_like(value.affine.zero_point, 40)
+    return replace(value, quant=Affine(value.affine.scale, points, value.affine.axis))
+
+
+def rounded_away(value):
+    """The channel's scale is so large that its weights round to zero."""
+    weights = value.data.copy()
+    weights[2] = 0
+    return replace(scaled(300.0, channel=2)(value), data=weights)
+
+
+def shifted_bias(value):
+    return replace(value, data=(value.data + np.int32(np.abs(value.data).max() * 4)))
+
+
+#: fault: (network, operators whose nth node gets it, n, where, change, codes that name it)
+FAULTS = {
+    "activation scale too small": (
+        "residual", ("Conv",), 2, "output", scaled(0.1), {"range_too_small"}
+    ),
+    "activation scale too small, trained": (
+        "digits", ("Conv",), 0, "output", scaled(0.2), {"range_too_small"}
+    ),
+    "activation scale too large": (
+        "residual", ("Add",), 1, "output", scaled(40.0), {"range_too_large"}
+    ),
+    "activation scale too large, trained": (
+        "digits", ("Conv",), 1, "output", scaled(40.0), {"range_too_large"}
+    ),
+    "zero point": ("residual", ("Conv",), 4, "output", scaled(1.0, 120), {"zero_point"}),
+    "zero point, trained": ("digits", ("Linear",), 0, "output", scaled(1.0, -100), {"zero_point"}),
+    "weight scale": ("residual", ("Conv",), 1, "weights", scaled(2.0), {"weight_scale"}),
+    "weight scale, trained": ("digits", ("Conv",), 0, "weights", scaled(0.5), {"weight_scale"}),
+    "weight scale of one channel": (
+        "residual", ("Conv",), 3, "weights", scaled(30.0, channel=4), {"weight_scale_channel"}
+    ),
+    "weight scale of one channel, trained": (
+        "digits", ("Conv",), 1, "weights", scaled(8.0, channel=5), {"weight_scale_channel"}
+    ),
+    "weight zero point": (
+        "residual", ("Conv",), 5, "weights", zero_weight_points, {"weight_zero_point"}
+    ),
+    "weights zeroed": (
+        "digits", ("Conv",), 1, "weights", data(np.zeros_like), {"weights_damaged"}
+    ),
+    "weights shuffled": ("residual", ("Conv",), 0, "weights", data(shuffled), {"weights_damaged"}),
+    "one channel of the weights": (
+        "digits", ("Conv",), 0, "weights", data(one_channel), {"weights_damaged"}
+    ),
+    "dead channel": ("residual", ("Conv",), 2, "weights", rounded_away, {"dead_channels"}),
+    "bias shifted": ("residual", ("Conv",), 3, "bias", shifted_bias, {"bias"}),
+    "bias scale": ("digits", ("Linear",), 0, "bias", scaled(30.0), {"bias"}),
+    "layer norm's scale": (
+        "encoder", ("LayerNorm",), 1, "output", scaled(0.2), {"range_too_small"}
+    ),
+    "an encoder's weights": (
+        "encoder", ("Linear",), 2, "weights", scaled(3.0, channel=7), {"weight_scale_channel"}
+    ),
+    "a score's scale": ("encoder", ("MatMul",), 0, "output", scaled(60.0), {"range_too_large"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_named(fault):
+    net, ops, index, where, change, codes = FAULTS[fault]
+    model, x = NETS[net]()
+    node = nodes(model, *ops)[index]
+    broken = edit(model, node, where, change)
+    top = diagnose(octavo.compare(broken, x)).findings[:3]
+    named = [(found.node, found.code) for found in top]
+    assert any(name == node and code in codes for name, code in named), (node, top)
+    assert top[0].node == node, top
+    assert top[0].severity in ("error", "warning")
+    assert top[0].remedy and any(character.isdigit() for character in top[0].message), top[0]
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_a_healthy_network_raises_no_alarm(net):
+    model, x = NETS[net]()
+    diagnosis = diagnose(octavo.compare(model, x))
+    assert diagnosis.errors == (), diagnosis.errors
+    assert all(found.severity in ("warning", "info") for found in diagnosis.findings)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_healthy_networks_of_other_seeds(seed, quantized_net):
+    diagnosis = diagnose(octavo.compare(quantized_net(seed), images(32, seed + 150)))
+    assert diagnosis.errors == (), diagnosis.errors
+
+
+PREPARATIONS = {
+    "not divided by 255": ("digits", lambda x: x * 255, "255"),
+    "divided by 255 twice": ("digits", lambda x: x / 255, "levels"),
+    "scaled to -1..1": ("digits", lambda x: 2 * x - 1, "negative"),
+    "no mean, no std": ("residual", lambda x: (x - x.min()) / np.ptp(x), "mean"),
+    "gain of 10": ("residual", lambda x: 10 * x, "outside"),
+}
+
+
+@pytest.mark.parametrize("case", PREPARATIONS)
+def test_wrong_preprocessing_is_named(case):
+    net, function, word = PREPARATIONS[case]
+    model, x = NETS[net]()
+    top = diagnose(octavo.compare(model, function(x).astype(np.float32))).findings[0]
+    assert top.code == "input_range" and top.severity in ("error", "warning"), top
+    assert top.tensor == model.inputs[0].name
+    assert word in top.message or word in top.remedy, top
+
+
+def test_pixels_for_a_network_of_pixels():
+    net = Net(7)
+    pixels = lambda seed: 127 + 60 * images(16, seed)  # noqa: E731
+    model = octavo.quantize(net.model(net.conv("x")), [np.clip(pixels(1), 0, 255)])
+    top = diagnose(octavo.compare(model, np.clip(pixels(2), 0, 255) / 255)).findings[0]
+    assert top.code == "input_range" and "do not divide" in top.remedy, top
+
+
+def test_channels_in_another_order_are_named_by_stored_means():
+    net = Net(8)
+    tint = np.array([1.5, 0.0, -1.5], np.float32)
+    model = octavo.quantize(net.model(net.conv("x")), [images(16, 1) + tint])
+    comparison = octavo.compare(model, (images(16, 2) + tint)[..., ::-1].copy())
+    means = {"inputs": {"x": {"mean": [1.5, 0.0, -1.5]}}}
+    found = [f for f in diagnose(comparison, metadata=means).findings if f.code == "channel_order"]
+    assert found and found[0].severity == "error" and found[0].tensor == "x"
+    assert not [f for f in diagnose(comparison).findings if f.code == "channel_order"]
+    right = octavo.compare(model, images(16, 2) + tint)
+    assert diagnose(right, metadata=means).errors == ()
+
+
+def gained(model, name, factors):
+    """The float model with a node's channels (weights and bias) multiplied."""
+    graph = model.source
+    (node,) = [node for node in graph.nodes if node.name == name]
+    values = dict(graph.values)
+    for operand in node.inputs[1:]:
+        old = values[operand]
+        shape = (-1, *(1,) * (old.data.ndim - 1))
+        values[operand] = constant(operand, old.data * factors.reshape(shape).astype(np.float32))
+    return octavo.Model(verify(graph.with_(values=values)))
+
+
+def test_an_outlier_channel_of_activations_is_named():
+    factors = np.ones(6)
+    factors[3] = 80.0
+    model = octavo.quantize(
+        gained(residual_net(3), "conv4", factors), [images(32, 1)], recipe=PLAIN
+    )
+    top = diagnose(octavo.compare(model, images(32, 2))).findings[:3]
+    (found,) = [f for f in top if f.code == "activation_outlier" and f.node == "conv4"]
+    assert found.evidence["channel"] == 3 and found.severity in ("error", "warning")
+    assert "equalize" in found.remedy and "int16" in found.remedy
+
+
+def test_an_outlier_channel_of_per_tensor_weights_is_named():
+    factors = np.ones(6)
+    factors[2] = 60.0
+    floating = gained(residual_net(4), "conv2", factors)
+    model = octavo.quantize(floating, [images(32, 1)], recipe=PLAIN)
+    graph = model.source
+    (node,) = [node for node in graph.nodes if node.name == "conv2"]
+    name = stored_name(graph, node, "weights")
+    real = next(n for n in floating.source.nodes if n.name == "conv2").inputs[1]
+    weights = floating.source.values[real].data
+    scale = np.float32(np.abs(weights).max() / 127)
+    stored = np.rint(weights / scale).astype(np.int8)
+    broken = changed(model, name, constant(name, stored, Affine.per_tensor(scale, 0)))
+    top = diagnose(octavo.compare(broken, images(32, 2))).findings[:3]
+    assert ("conv2", "weight_outlier") in [(f.node, f.code) for f in top], top
+    (found,) = [f for f in top if f.code == "weight_outlier"]
+    assert '"per_channel": true' in found.remedy and found.evidence["channel"] == 2
+
+
+def test_a_concatenation_of_unequal_ranges_is_named():
+    net = Net(5)
+    x = net.conv("x")
+    y = net.conv(x)
+    model = net.model(net.add("Concat", (x, y), axis=3))
+    small = gained(model, "conv1", np.full(6, 0.01))
+    quantized = octavo.quantize(small, [images(32, 1)], recipe=PLAIN)
+    top = diagnose(octavo.compare(quantized, images(32, 2))).findings[:3]
+    (found,) = [f for f in top if f.code == "concat_ranges"]
+    assert found.node == "concat2" and found.evidence["operand"] == "conv1"
+
+
+def test_an_addition_of_unequal_partners_is_named():
+    net = Net(6)
+    x = net.conv("x")
+    y = net.conv(net.conv(x), relu=False)
+    model = net.model(net.add("Add", (x, y)))
+    small = gained(model, "conv2", np.full(6, 0.002))
+    quantized = octavo.quantize(small, [images(32, 1)], recipe=PLAIN)
+    found = diagnose(octavo.compare(quantized, images(32, 2))).findings
+    named = [f for f in found if f.code == "add_scales"]
+    assert [f.node for f in named] == ["add3"] and named[0].evidence["small"] == "conv2"
+
+
+def test_float_steps_say_why_and_how_long():
+    model, x = residual()
+    name = nodes(model, "Conv")[1]
+    partly = octavo.quantize(octavo.Model(model.reference), [images(8, 1)], exclude=[name])
+    comparison = octavo.compare(partly, x)
+    found = {f.node: f for f in diagnose(comparison).findings if f.code == "float_step"}
+    assert set(found) == set(partly.float_reasons) and name in found
+    assert found[name].evidence["share_of_time"] is None and "float32" in found[name].message
+    profile = partly.compile().profile(x[:1])
+    timed = {f.node: f for f in diagnose(comparison, profile=profile).findings}
+    assert 0 < timed[name].evidence["share_of_time"] < 1
+
+
+def test_findings_are_plain_data_and_ranked():
+    model, x = residual()
+    broken = edit(model, nodes(model, "Conv")[1], "output", scaled(0.02))
+    diagnosis = diagnose(octavo.compare(broken, x))
+    rows = diagnosis.to_dict()
+    assert rows[0]["code"] == "range_too_small" and rows[0]["evidence"]["saturated"] > 0.1
+    severities = [("error", "warning", "info").index(row["severity"]) for row in rows]
+    assert severities == sorted(severities)
+    with pytest.raises(InvalidArgumentError, match="graph"):
+        diagnose(replace(octavo.compare(model, x), graph=None))
+
+
+def test_a_planted_fault_in_resnet20_is_named(shared_float):
+    rng = np.random.default_rng(3)
+    path = shared_float("resnet20_cifar10_f32.onnx")
+    data = path.parents[2] / "data" / "cifar10_calibration_512.npz"
+    if not data.is_file():
+        pytest.skip("NOT RUN: the CIFAR-10 images are not under OCTAVO_SHARED")
+    with np.load(data) as arrays:
+        pixels = arrays["images"][:48].astype(np.float32) / 255
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    x = np.ascontiguousarray(((pixels - mean) / std).transpose(0, 3, 1, 2), np.float32)
+    model = octavo.quantize(octavo.load(path), [x[:32]], recipe=PLAIN)
+    assert diagnose(octavo.compare(model, x[32:])).errors == ()
+    for where, change, code in (
+        ("output", scaled(0.1), "range_too_small"),
+        ("weights", scaled(20.0, channel=6), "weight_scale_channel"),
+        ("weights", data_zeros, "weights_damaged"),
+    ):
+        node = str(rng.choice(nodes(model, "Conv")))
+        top = diagnose(octavo.compare(edit(model, node, where, change), x[32:])).findings[:3]
+        assert (node, code) in [(f.node, f.code) for f in top], (node, top)
+
+
+def data_zeros(value):
+    return replace(value, data=np.zeros_like(value.data))
