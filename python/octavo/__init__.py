@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from octavo.model import Model, load
     from octavo.plan.card import TensorInfo
     from octavo.quantization import quantize
+    from octavo.quantization.preprocessing import Preprocessing
     from octavo.quantization.recipe import Recipe
     from octavo.report.profile import profile
     from octavo.session import Session, cpu_info
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Model",
     "OctavoError",
+    "Preprocessing",
     "Recipe",
     "Sensitivity",
     "Session",
@@ -44,6 +46,7 @@ __all__ = [
 
 _HOME = {
     "Model": "octavo.model",
+    "Preprocessing": "octavo.quantization.preprocessing",
     "Recipe": "octavo.quantization.recipe",
     "Sensitivity": "octavo.analysis.sensitivity",
     "Session": "octavo.session",

@@ -37,6 +37,8 @@ DTYPES: Mapping[str, type[np.generic]] = MappingProxyType(
         "bool": np.bool_,
     }
 )
+#: How keys of `Graph.metadata` begin where other producers' keys stand beside them.
+METADATA_PREFIX = "octavo."
 DTYPE_NAMES: Mapping[np.dtype[Any], str] = MappingProxyType(
     {np.dtype(numpy_type): name for name, numpy_type in DTYPES.items()}
 )
@@ -134,7 +136,8 @@ class Graph:
 
     `dynamic` names the symbolic dimensions of inputs, e.g. {"x": ("N", None, None, None)}; shapes
     of values are always numbers, for the binding in force. `notes` maps a node name to the reason
-    why it is not computed in integers.
+    why it is not computed in integers. `metadata` is plain data (JSON) about the model for people
+    and tools, e.g. the preprocessing of its inputs; nothing that is computed depends on it.
     """
 
     name: str
@@ -144,6 +147,7 @@ class Graph:
     outputs: tuple[str, ...]
     dynamic: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def producers(self) -> Mapping[str, Node]:

@@ -203,3 +203,30 @@ def test_doctor_fails_when_a_kernel_does(octavo_cli, monkeypatch):
     result = octavo_cli("doctor")
     assert result.code == 1 and "1 kernels FAILED" in result.out
     assert octavo_cli("doctor", "--json").json["ok"] is False
+
+
+def test_quantize_on_a_folder_of_images(octavo_cli, float_onnx, tmp_path):
+    image = pytest.importorskip("PIL.Image", reason="NOT RUN: needs .[dev]")
+    shape = octavo.load(float_onnx).source.inputs
+    (info,) = octavo.load(float_onnx).inputs
+    assert shape == (info.name,)
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for index in range(5):
+        pixels = rng.integers(0, 256, (20, 22), np.uint8)
+        image.fromarray(pixels).save(tmp_path / "images" / f"{index}.png")
+    arguments = ("quantize", float_onnx, "--calibration", tmp_path / "images", "--samples", 3,
+                 "--preprocess", "unit", "--mean", "0.5", "--std", "0.5")  # fmt: skip
+    result = octavo_cli(*arguments, "--output", tmp_path / "q.onnx", "--json").json
+    assert result["samples"] == 3
+    assert result["preprocessing"]["mean"] == [0.5] and result["preprocessing"]["color"] == "gray"
+    shown = octavo_cli("inspect", tmp_path / "q.onnx")
+    assert "preprocessing: gray, resize" in shown.out and "mean (0.5)" in shown.out
+    inspected = octavo_cli("inspect", tmp_path / "q.onnx", "--json").json
+    assert inspected["metadata"]["preprocessing"] == result["preprocessing"]
+    octavo_cli(*arguments[:4], "--output", tmp_path / "q.onnx").refused(
+        "InvalidArgumentError", "preprocess='imagenet'"
+    )
+    octavo_cli(*arguments, "--crop", "9000", "--output", tmp_path / "q.onnx").refused(
+        "InvalidArgumentError", "set resize, crop"
+    )

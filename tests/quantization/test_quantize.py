@@ -48,8 +48,8 @@ def model() -> octavo.Model:
 BAD_CALIBRATION: dict[str, tuple[Callable[[], Any], type[OctavoError], str]] = {
     "nothing": (list, InvalidArgumentError, "no batch"),
     "None": (lambda: None, InvalidArgumentError, "list or generator"),
-    "one dict": (lambda: {"x": batch()}, InvalidArgumentError, "list or generator"),
-    "one array": (batch, ShapeError, "a list of arrays"),
+    "a dict of other names": (lambda: {"q": batch(), "p": batch()}, InvalidArgumentError, "'q'"),
+    "a sample, not samples": (lambda: batch()[0], ShapeError, r"\(4,\)"),
     "NaN": (lambda: [batch() * np.nan], QuantizationError, "batch 0: input 'x'.*NaN"),
     "infinity": (lambda: [batch(), batch() / 0], QuantizationError, "batch 1: input 'x'"),
     "wide": (lambda: [np.zeros((2, 5), np.float32)], ShapeError, r"\(2, 5\).*\(1, 4\)"),

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import asdict
 
 from octavo import ops
 from octavo.cli.common import print_json, size
+from octavo.errors import OctavoError
 from octavo.model import Model, load
 from octavo.ops.precision import executed
+from octavo.quantization.preprocessing import METADATA_KEY, Preprocessing
 from octavo.report.table import Column, heading, render, style
 
 HELP = "show inputs, outputs, layers, precision, MACs and memory of a model"
@@ -38,6 +41,16 @@ def _layers(model: Model) -> list[dict[str, object]]:
     return rows
 
 
+def _metadata(key: str, value: object) -> str:
+    """One line; plain JSON where it is not what this version writes under the key."""
+    if key == METADATA_KEY:
+        try:
+            return str(Preprocessing.from_dict(value))
+        except OctavoError:
+            pass
+    return json.dumps(value)
+
+
 def run(arguments: argparse.Namespace) -> int:
     model = load(arguments.model)
     plan = model.plan_bytes()
@@ -51,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         "arena_bytes": plan.arena_bytes,
         "lower_bound_bytes": plan.lower_bound_bytes,
         "file_bytes": len(plan.data),
+        "metadata": dict(model.source.metadata),
         "layers": layers,
     }
     if arguments.json:
@@ -64,6 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
         f"  {model.macs / 1e6:.2f} MMAC, weights {size(model.weight_bytes)}, "
         f"arena {size(plan.arena_bytes)} (lower bound {size(plan.lower_bound_bytes)})"
     )
+    for key, value in model.source.metadata.items():
+        print(f"  {key}: {_metadata(key, value)}")
     print()
     columns = (
         Column("node", width=40),

@@ -4,42 +4,65 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from octavo.cli.common import print_json, random_inputs, size
-from octavo.errors import FormatError, InvalidArgumentError, missing_extra
+from octavo.errors import InvalidArgumentError
 from octavo.model import Model, load
-from octavo.quantization import METHODS, quantize
+from octavo.quantization import METHODS, Quantized, run_quantizer
+from octavo.quantization.data import Batches, open_data
+from octavo.quantization.preprocessing import PRESETS
+from octavo.quantization.progress import progress_bar
 from octavo.report.table import heading, style
 
 HELP = "quantize a float ONNX model to int8 with calibration data"
-EXAMPLE = "octavo quantize model.onnx --calibration samples.npy --output model_qdq.onnx"
-
-Array = NDArray[Any]
+EXAMPLE = (
+    "octavo quantize model.onnx --calibration images/ --preprocess imagenet --output model_qdq.onnx"
+)
+_ABSENT = object()  # `none` is a value of --resize and --crop
+_PLAIN = ("interpolation", "color", "scale", "mean", "std", "layout")
+_IMAGE_OPTIONS = ("resize", "crop", *_PLAIN)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="float .onnx file")
-    parser.add_argument(
+    data = parser.add_argument_group("calibration data")
+    data.add_argument(
         "--calibration",
-        metavar="FILE",
-        help="samples along the first axis: .npy, or .npz by input name",
+        metavar="PATH",
+        help="a folder of images, or samples along the first axis: .npy, or .npz by input name",
     )
-    parser.add_argument(
+    data.add_argument(
+        "--samples", type=int, metavar="N", help="use N samples, spread evenly (default: all)"
+    )
+    data.add_argument(
         "--random-calibration",
         type=int,
         metavar="N",
         help="calibrate on N random inputs instead: only to try things out",
     )
+    images = parser.add_argument_group("what makes an input of an image (stored in the model)")
+    images.add_argument(
+        "--preprocess",
+        metavar="NAME",
+        help=f"{', '.join(PRESETS)}, or a JSON file (default: what the model holds)",
+    )
+    images.add_argument(
+        "--resize", type=_size, default=_ABSENT, metavar="N|HxW", help="shorter side, size, or none"
+    )
+    images.add_argument(
+        "--crop", type=_size, default=_ABSENT, metavar="N|HxW", help="centre crop, or none"
+    )
+    images.add_argument("--interpolation", help="nearest, bilinear, bicubic or lanczos")
+    images.add_argument("--color", help="RGB, BGR or gray")
+    images.add_argument("--scale", type=float, help="pixels, 0 to 255, are multiplied by this")
+    images.add_argument("--mean", type=_numbers, metavar="A,B,C", help="subtracted then")
+    images.add_argument("--std", type=_numbers, metavar="A,B,C", help="divided by then")
+    images.add_argument("--layout", help="NCHW or NHWC")
     parser.add_argument("--output", required=True, metavar="FILE", help=".onnx (QDQ) or .octavo")
-    parser.add_argument("--ranges", choices=METHODS, help="range method (default mse)")
-    parser.add_argument("--batch", type=int, default=16, help="samples per batch (default 16)")
+    parser.add_argument("--recipe", metavar="FILE", help="what to quantize how (JSON)")
+    parser.add_argument("--ranges", choices=METHODS, help="range method (default: the recipe's)")
     parser.add_argument(
         "--exclude",
         action="append",
@@ -49,48 +72,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _samples(model: Model, path: str) -> dict[str, Array]:
-    file = Path(path)
-    if not file.is_file():
-        raise InvalidArgumentError(f"no such file: '{file}'")
-    try:
-        data = np.load(file, allow_pickle=False)
-        found = {name: data[name] for name in data.files} if file.suffix == ".npz" else data
-    except (ValueError, OSError, EOFError) as error:
-        raise FormatError(f"'{file}' is not a NumPy file (.npy, .npz) of numbers") from error
-    if isinstance(found, dict):
-        return {info.name: found[info.name] for info in model.inputs if info.name in found}
-    return {model.inputs[0].name: found}
+def _size(text: str) -> int | tuple[int, int] | None:
+    """224, 224x320 or none."""
+    if text == "none":
+        return None
+    numbers = [int(part) for part in text.split("x")]
+    if len(numbers) > 2:
+        raise ValueError(text)
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
 
 
-def _batches(model: Model, arguments: argparse.Namespace) -> list[dict[str, Array]]:
+def _numbers(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]
+
+
+def _data(model: Model, arguments: argparse.Namespace) -> Batches:
     if arguments.calibration is None:
         if not arguments.random_calibration:
             raise InvalidArgumentError(
-                "give --calibration FILE with real samples (32 and more), or --random-calibration N"
+                "give --calibration PATH with real samples (32 and more), or --random-calibration N"
             )
-        return [random_inputs(model, seed) for seed in range(arguments.random_calibration)]
-    samples = _samples(model, arguments.calibration)
-    count = min((len(array) for array in samples.values()), default=0)
-    dynamic = all(isinstance(info.shape[0], str) for info in model.inputs if info.shape)
-    step = max(1, arguments.batch) if dynamic else 1
-    return [
-        {name: array[i : i + step] for name, array in samples.items()}
-        for i in range(0, count, step)
-    ]
+        batches = [random_inputs(model, seed) for seed in range(arguments.random_calibration)]
+        named = [(f"random batch {index}", batch) for index, batch in enumerate(batches)]
+        return Batches(named, len(batches))
+    options = {name: getattr(arguments, name) for name in _IMAGE_OPTIONS}
+    absent = {name for name, v in options.items() if v is _ABSENT or (v is None and name in _PLAIN)}
+    return open_data(
+        model.source,
+        arguments.calibration,
+        samples=arguments.samples,
+        preprocess=arguments.preprocess,
+        overrides={name: value for name, value in options.items() if name not in absent},
+    )
 
 
-@contextmanager
-def _progress(batches: list[dict[str, Array]]) -> Iterator[Iterable[dict[str, Array]]]:
-    """The batches, with a bar on a terminal that is gone when the work ends or fails."""
-    try:
-        from rich.console import Console
-        from rich.progress import Progress
-    except ImportError as error:
-        raise missing_extra("onnx", "octavo quantize") from error
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        yield bar.track(batches, description="calibrating")
+def _document(model: Model, made: Model, result: Quantized, output: str) -> dict[str, Any]:
+    spec = result.calibration.preprocessing
+    return {
+        "output": output,
+        "bytes": Path(output).stat().st_size,
+        "weight_bytes_float": model.weight_bytes,
+        "weight_bytes": made.weight_bytes,
+        "samples": result.calibration.samples,
+        "preprocessing": None if spec is None else spec.to_dict(),
+        "recipe": result.recipe.to_dict(),
+        "float_steps": dict(made.float_reasons),
+    }
+
+
+def _report(document: dict[str, Any], result: Quantized) -> None:
+    print(heading(f"{document['output']}") + f"  {size(document['bytes'])}")
+    float_bytes, bytes_now = document["weight_bytes_float"], document["weight_bytes"]
+    print(
+        f"  weights {size(float_bytes)} → {size(bytes_now)} ({bytes_now / max(1, float_bytes):.3f})"
+        f", {document['samples']} calibration samples, "
+        f"ranges {result.recipe.defaults.activation_ranges}"
+    )
+    if result.calibration.preprocessing is not None:
+        print(f"  images: {result.calibration.preprocessing}")
+    for node, reason in document["float_steps"].items():
+        print(style(f"  float32: {node}: {reason}", "yellow"))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -100,31 +141,24 @@ def run(arguments: argparse.Namespace) -> int:
             f"--output '{arguments.output}': the ending must be .onnx or .octavo"
         )
     model = load(arguments.model)
-    batches = _batches(model, arguments)
-    with _progress(batches) as shown:
-        quantized = quantize(model, shown, ranges=arguments.ranges, exclude=arguments.exclude)
+    data = _data(model, arguments)
+    with progress_bar("octavo quantize") as progress:
+        result = run_quantizer(
+            model.source,
+            data,
+            recipe=arguments.recipe,
+            ranges=arguments.ranges,
+            exclude=arguments.exclude,
+            progress=progress,
+        )
+    made = Model(result.graph, reference=model.source)
     if ending == ".onnx":
-        quantized.to_onnx(arguments.output)
+        made.to_onnx(arguments.output)
     else:
-        quantized.save(arguments.output)
-    samples = sum(len(next(iter(batch.values()))) for batch in batches)
-    written = Path(arguments.output).stat().st_size
-    document = {
-        "output": arguments.output,
-        "bytes": written,
-        "weight_bytes_float": model.weight_bytes,
-        "weight_bytes": quantized.weight_bytes,
-        "samples": samples,
-        "float_steps": dict(quantized.float_reasons),
-    }
+        made.save(arguments.output)
+    document = _document(model, made, result, arguments.output)
     if arguments.json:
         print_json(document)
-        return 0
-    print(heading(f"{arguments.output}") + f"  {size(written)}")
-    print(
-        f"  weights {size(model.weight_bytes)} → {size(quantized.weight_bytes)}, "
-        f"{samples} calibration samples, ranges {arguments.ranges or 'mse'}"
-    )
-    for node, reason in quantized.float_reasons.items():
-        print(style(f"  float32: {node}: {reason}", "yellow"))
+    else:
+        _report(document, result)
     return 0

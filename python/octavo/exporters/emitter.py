@@ -8,6 +8,7 @@ IR only changes p; a real one is emitted when an operator needs another order th
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.errors import missing_extra
-from octavo.ir import Graph, Node, Shape, Value, free_name
+from octavo.ir import METADATA_PREFIX, Graph, Node, Shape, Value, free_name
 from octavo.ops import symbolic_shapes
 from octavo.ops.precision import PRECISION_KEY, requested
 from octavo.quant import multiplier
@@ -233,6 +234,10 @@ class Emitter:
             initializer=list(self.initializers.values()),
         )
         opsets = [helper.make_opsetid("", self.opset)]
-        return helper.make_model(
+        model = helper.make_model(
             body, opset_imports=opsets, producer_name="octavo", ir_version=IR_VERSION
         )
+        for key, value in self.graph.metadata.items():
+            entry = model.metadata_props.add()
+            entry.key, entry.value = f"{METADATA_PREFIX}{key}", json.dumps(value)
+        return model

@@ -115,7 +115,8 @@ def _translate(source: Source, binding: Mapping[str, int]) -> Graph:
     outputs = tuple(_output(b, name) for name in source.outputs)
     inputs = tuple(spec.name for spec in source.inputs)
     adopt_input_parameters(b, inputs, outputs)
-    return verify(prune(Graph(source.name, tuple(b.nodes), b.values, inputs, outputs)))
+    graph = Graph(source.name, tuple(b.nodes), b.values, inputs, outputs, metadata=source.metadata)
+    return verify(prune(graph))
 
 
 def _ordered(source: Source) -> tuple[Node, ...]:

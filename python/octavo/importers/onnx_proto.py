@@ -7,10 +7,11 @@ string is decoded here, so that later stages meet only well-typed data.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from octavo.errors import (
     OctavoError,
     UnsupportedError,
 )
-from octavo.ir import Array, Node
+from octavo.ir import METADATA_PREFIX, Array, Node
 from octavo.ops.precision import ON_REQUEST, PRECISION_KEY
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Source:
     constants: Mapping[str, Array]
     inputs: tuple[InputSpec, ...]
     outputs: tuple[str, ...]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 def numpy_type(element: int, what: str) -> np.dtype[Any]:
@@ -136,8 +138,32 @@ def read_source(model: ModelProto) -> Source:
     if not outputs or len(set(outputs)) != len(outputs):
         raise GraphError(f"graph '{graph.name}': outputs {list(outputs)} are empty or repeated")
     return Source(
-        _name(graph.name) or "graph", _opset(model), _nodes(graph), constants, inputs, outputs
+        _name(graph.name) or "graph",
+        _opset(model),
+        _nodes(graph),
+        constants,
+        inputs,
+        outputs,
+        _metadata(model),
     )
+
+
+def _metadata(model: ModelProto) -> dict[str, Any]:
+    """The model's metadata entries that the exporter wrote: "octavo.<key>", JSON."""
+
+    def refuse(number: str) -> None:
+        raise ValueError(f"{number} is not JSON")
+
+    found = {}
+    for item in model.metadata_props:
+        if not str(item.key).startswith(METADATA_PREFIX):
+            continue
+        try:
+            value = json.loads(item.value, parse_constant=refuse)
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"metadata '{item.key:.80}' is damaged: {error}") from error
+        found[_name(item.key.removeprefix(METADATA_PREFIX))] = value
+    return found
 
 
 def _opset(model: ModelProto) -> int:

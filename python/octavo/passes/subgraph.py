@@ -64,6 +64,7 @@ def subgraph(
             tuple(dict.fromkeys(outputs)),
             {k: v for k, v in graph.dynamic.items() if own and k in given},
             {node.name: graph.notes[node.name] for node in nodes if node.name in graph.notes},
+            graph.metadata if own else {},
         )
     )
 

@@ -90,6 +90,7 @@ def encode_graph(graph: Graph, pool: ConstantPool) -> bytes:
         "outputs": graph.outputs,
         "dynamic": graph.dynamic,
         "notes": graph.notes,
+        **({"metadata": graph.metadata} if graph.metadata else {}),
         "values": [_encode_value(value, pool) for value in graph.values.values()],
         "nodes": [
             {
@@ -140,6 +141,7 @@ def decode_graph(payload: memoryview, constants: memoryview) -> Graph:
             tuple(document["outputs"]),
             {key: tuple(dims) for key, dims in document["dynamic"].items()},
             dict(document["notes"]),
+            dict(document.get("metadata", {})),
         )
     except OctavoError:
         raise

@@ -4,18 +4,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from octavo.errors import InvalidArgumentError, QuantizationError
 from octavo.ir import Graph
 from octavo.model import Model, load
 from octavo.passes import run_model_pipeline
 from octavo.quantization.calibration import Calibration, Progress, calibrate, graph_digest
-from octavo.quantization.data import Batch
+from octavo.quantization.data import Batches, Data, open_data
 from octavo.quantization.insert import insert_qdq
 from octavo.quantization.observers import Histogram, Statistics
 from octavo.quantization.parameters import TensorRange, choose_ranges
+from octavo.quantization.preprocessing import METADATA_KEY, Preprocessing
+from octavo.quantization.progress import progress_bar
 from octavo.quantization.ranges import METHODS
 from octavo.quantization.recipe import CHOICES, Recipe, Rule
 from octavo.quantization.rules import quantized_nodes, quantized_values, sharing_groups
@@ -74,7 +78,7 @@ def _effective(
 
 def run_quantizer(
     graph: Graph,
-    calibration: Iterable[Batch] | Calibration,
+    calibration: Data | Batches | Calibration,
     *,
     recipe: RecipeSource | None = None,
     ranges: str | None = None,
@@ -86,6 +90,8 @@ def run_quantizer(
         raise QuantizationError(
             f"model '{graph.name}' is quantized already; quantize the float model it came from"
         )
+    if not isinstance(calibration, Calibration):
+        calibration = open_data(graph, calibration)
     floating = run_model_pipeline(graph)
     told = _effective(recipe, ranges, exclude, floating)
     settings = told.resolve(floating)
@@ -103,13 +109,16 @@ def run_quantizer(
         precision=precision,
         dtypes={name: entry.dtype for name, entry in chosen.items()},
     )
+    if found.preprocessing is not None:
+        spec = found.preprocessing.to_dict()
+        result = result.with_(metadata={**result.metadata, METADATA_KEY: spec})
     return Quantized(result, floating, found, chosen, told)
 
 
 def _calibrated(
     graph: Graph,
     values: list[str],
-    calibration: Iterable[Batch] | Calibration,
+    calibration: Batches | Calibration,
     recipe: Recipe,
     progress: Progress | None,
 ) -> Calibration:
@@ -127,7 +136,7 @@ def _calibrated(
 
 def quantize_graph(
     graph: Graph,
-    calibration: Iterable[Batch] | Calibration,
+    calibration: Data | Batches | Calibration,
     *,
     recipe: RecipeSource | None = None,
     ranges: str | None = None,
@@ -151,7 +160,7 @@ def quantize_graph(
 
 def calibrate_model(
     model: str | os.PathLike[str] | Model,
-    calibration: Iterable[Batch],
+    calibration: Data | Batches,
     *,
     recipe: RecipeSource | None = None,
     progress: Progress | None = None,
@@ -162,31 +171,48 @@ def calibrate_model(
     graph = run_model_pipeline(floating.source)
     told = _effective(recipe, None, (), graph)
     values = quantized_values(graph, quantized_nodes(graph, ()))
-    return _calibrated(graph, values, calibration, told, progress)
+    return _calibrated(graph, values, open_data(graph, calibration), told, progress)
 
 
 def quantize(
     model: str | os.PathLike[str] | Model,
-    calibration: Iterable[Batch] | Calibration,
+    calibration: Data | Batches | Calibration,
     *,
     recipe: RecipeSource | None = None,
     ranges: str | None = None,
     exclude: Iterable[str] = (),
-    progress: Progress | None = None,
+    samples: int | None = None,
+    preprocess: Preprocessing | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    progress: Progress | bool = False,
 ) -> Model:
-    """Quantizes a float model to int8; see `quantize_graph` for the options.
+    """Quantizes a float model to int8.
 
-    `model` is the path of a float ONNX file or a float Model; `calibration` yields inputs (dicts of
-    name -> array, or bare arrays for a model with one input). Returns a quantized Model whose
-    `reference` is the float network.
+    `model` is the path of a float ONNX file or a float Model. `calibration` is inputs like those
+    the model will see: a folder of images, the path of a .npy or .npz file, an array or a dict of
+    arrays with the samples along the first axis, an iterable of batches, a callable that returns
+    one (`octavo.quantization.data.open_data`), or what `calibrate_model` returned. It is read once,
+    in constant memory; `samples` limits how much. `preprocess` is what makes an input of an image:
+    a preset ("imagenet", "unit", "signed", "raw"), a JSON file or a Preprocessing; it is stored in
+    the model. `recipe` says what to quantize how; `ranges` (range method) and `exclude` (nodes that
+    stay in float32) are shortcuts on top of it. `progress` is True for a bar on stderr, or is
+    called with (stage, done, total).
+
+    Returns a quantized Model whose `reference` is the float network. Raises what `quantize_graph`
+    raises, FormatError (a damaged file, naming it) and MissingExtraError.
     """
     floating = model if isinstance(model, Model) else load(model)
-    source = quantize_graph(
-        floating.source,
-        calibration,
-        recipe=recipe,
-        ranges=ranges,
-        exclude=exclude,
-        progress=progress,
-    )
+    with ExitStack() as stack:
+        if progress is True:
+            progress = stack.enter_context(progress_bar())
+        data = calibration
+        if not isinstance(data, Calibration):
+            data = open_data(floating.source, data, samples=samples, preprocess=preprocess)
+        source = quantize_graph(
+            floating.source,
+            data,
+            recipe=recipe,
+            ranges=ranges,
+            exclude=exclude,
+            progress=progress or None,
+        )
     return Model(source, reference=floating.source)

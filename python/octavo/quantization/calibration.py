@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from octavo.errors import InvalidArgumentError, OctavoError
 from octavo.ir import Graph
 from octavo.plan.encode import ConstantPool
 from octavo.plan.graph_json import encode_graph
-from octavo.quantization.data import Batch, batches_of, named
+from octavo.quantization.data import Batches, Data, named, open_data
 from octavo.quantization.observers import Statistics
+from octavo.quantization.preprocessing import Preprocessing
 from octavo.quantization.runner import GraphRunner
 
 __all__ = ["KEPT_BYTES", "Calibration", "Progress", "calibrate", "graph_digest"]
@@ -36,7 +37,8 @@ class Calibration:
     """What calibration found: `statistics` by tensor of the graph with `digest`, over `samples`.
 
     `kept` are the inputs of up to `Recipe.optimization_samples` of them (96 MB at most), drawn
-    without bias and in their order; `data_digest` identifies all data, in order.
+    without bias and in their order; `data_digest` identifies all data, in order; `preprocessing` is
+    what made inputs of images, if it was images.
     """
 
     statistics: dict[str, Statistics]
@@ -44,7 +46,7 @@ class Calibration:
     kept: list[Arrays]
     digest: str
     data_digest: str = ""
-    inputs: tuple[str, ...] = field(default=())
+    preprocessing: Preprocessing | None = None
 
 
 def graph_digest(graph: Graph) -> str:
@@ -200,7 +202,7 @@ class _Collector:
 def calibrate(
     graph: Graph,
     values: Collection[str],
-    data: Iterable[Batch],
+    data: Data | Batches,
     *,
     keep: int = 0,
     seed: int = 0,
@@ -208,16 +210,16 @@ def calibrate(
 ) -> Calibration:
     """Statistics of `values` (names of float32 tensors of `graph`) over all of `data`, in one pass.
 
-    `graph` runs as it is. `data` yields batches of inputs (see `octavo.quantize`), `keep` of whose
-    samples are drawn by `seed` and returned.
+    `graph` runs as it is. `data` is anything that `open_data` takes; `keep` of its samples are
+    drawn by `seed` and returned.
 
     Raises InvalidArgumentError, ShapeError, QuantizationError (NaN or infinity, naming the batch or
     the tensor), and what planning the graph raises.
     """
     collector = _Collector(graph, values, Reservoir(keep, seed))
-    batches = batches_of(data)
-    for index, batch in enumerate(batches):
-        for done in collector.add(named(graph, batch, index)):
+    batches = open_data(graph, data)
+    for what, batch in batches:
+        for done in collector.add(named(graph, batch, what)):
             if progress is not None:
                 progress("calibrate", done, batches.total)
     if collector.samples == 0:
@@ -234,5 +236,5 @@ def calibrate(
         collector._reservoir.kept(),
         graph_digest(graph),
         collector.digest.hexdigest(),
-        graph.inputs,
+        batches.preprocessing,
     )
