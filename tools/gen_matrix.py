@@ -47,6 +47,8 @@ FAMILIES = {
     "lut_s8": ("lut_s8",),
     "softmax_s8": ("softmax_s8",),
     "layer_norm_s8": ("layer_norm_s8",),
+    "conv_dynamic_s8": ("gemm_s8",),
+    "linear_dynamic_s8": ("gemm_s8",),
     "quantize": ("convert",),
     "dequantize": ("convert",),
 }
@@ -93,7 +95,8 @@ def operators() -> Iterator[tuple[str, Row]]:
         row = Row()
         for example in ops.get(Node(name, name, (), ())).examples(np.random.default_rng(0)):
             kinds = {step.kind for step in lower(example.graph).steps} - BYTES
-            (row.integer if _is_8bit(example.graph) else row.real).append(kinds)
+            integer = _is_8bit(example.graph) or any("_dynamic_" in kind for kind in kinds)
+            (row.integer if integer else row.real).append(kinds)
         yield name, row
 
 

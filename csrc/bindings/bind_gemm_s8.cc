@@ -101,6 +101,31 @@ class GemmS8 {
     kernel_.run(args);
   }
 
+  // The accumulators [m][n] in the graph's order of channels.
+  Array<int32_t> sums(const py::buffer& a, const Array<int64_t>& a_row_offsets) {
+    const int32_t m = checked_int32(a_row_offsets.size(), "m"), nr = kernel_.nr;
+    const int64_t width = static_cast<int64_t>(packed_.blocks.size()) * nr;
+    std::vector<int32_t> kept(static_cast<size_t>(m * width));
+    GemmS8Args args = make_args(a, a_row_offsets);
+    std::vector<int32_t*> rows;
+    for (size_t i = 0; i < a_rows_.size(); ++i) {
+      rows.push_back(kept.data() + std::min<int64_t>(static_cast<int64_t>(i), m - 1) * width);
+    }
+    args.sum_rows = rows.data();
+    {
+      const StoredScope stored({&a});
+      kernel_.run(args);
+    }
+    Array<int32_t> result({int64_t{m}, int64_t{n_}});
+    for (int64_t i = 0; i < m; ++i) {
+      for (int64_t p = 0; p < width; ++p) {
+        const int64_t c = p / nr * nr + kernel_.column(static_cast<int>(p % nr));
+        if (c < n_) result.mutable_at(i, c) = kept[static_cast<size_t>(i * width + p)];
+      }
+    }
+    return result;
+  }
+
   double time(const py::buffer& a, const Array<int64_t>& a_row_offsets, const py::buffer& c,
               const Array<int64_t>& c_row_offsets, int repeats) {
     const GemmS8Args args = make_args(a, a_row_offsets, c, c_row_offsets);
@@ -129,25 +154,31 @@ class GemmS8 {
  private:
   GemmS8Args make_args(const py::buffer& a, const Array<int64_t>& a_row_offsets,
                        const py::buffer& c, const Array<int64_t>& c_row_offsets) {
-    const int32_t m = checked_int32(a_row_offsets.size(), "m");
-    if (m == 0 || c_row_offsets.size() != m) {
-      fail(ErrorCode::kShape, "GemmS8: as many output rows as input rows, and at least one");
+    GemmS8Args args = make_args(a, a_row_offsets);
+    if (c_row_offsets.size() != args.m) {
+      fail(ErrorCode::kShape, "GemmS8: as many output rows as input rows");
     }
-    a_rows_.clear();
     c_rows_.clear();
+    for (int32_t i = 0; i < args.m; ++i) {
+      c_rows_.push_back(byte_span(c, c_row_offsets.data()[i], n_, true));
+    }
+    while (c_rows_.size() < a_rows_.size()) c_rows_.push_back(c_rows_.back());
+    args.c_rows = c_rows_.data();
+    return args;
+  }
+
+  GemmS8Args make_args(const py::buffer& a, const Array<int64_t>& a_row_offsets) {
+    const int32_t m = checked_int32(a_row_offsets.size(), "m");
+    if (m == 0) fail(ErrorCode::kShape, "GemmS8: no row");
+    a_rows_.clear();
     for (int32_t i = 0; i < m; ++i) {
       const int64_t at = a_row_offsets.data()[i];
       a_rows_.push_back(byte_span(a, at + read_begin_, read_end_ - read_begin_, false) -
                         read_begin_);
-      c_rows_.push_back(byte_span(c, c_row_offsets.data()[i], n_, true));
     }
-    while (a_rows_.size() % kernel_.mr != 0) {
-      a_rows_.push_back(a_rows_.back());
-      c_rows_.push_back(c_rows_.back());
-    }
+    while (a_rows_.size() % kernel_.mr != 0) a_rows_.push_back(a_rows_.back());
     GemmS8Args args;
     args.a_rows = a_rows_.data();
-    args.c_rows = c_rows_.data();
     args.m = m;
     args.blocks = packed_.blocks.data();
     args.block_end = static_cast<int32_t>(packed_.blocks.size());
@@ -193,6 +224,8 @@ void bind_gemm_s8(py::module_& m) {
            py::arg("qmin") = 0, py::arg("qmax") = 255)
       .def("run", &GemmS8::run, py::arg("a"), py::arg("a_row_offsets"), py::arg("c"),
            py::arg("c_row_offsets"))
+      .def("sums", &GemmS8::sums, py::arg("a"), py::arg("a_row_offsets"),
+           "int32 [m, n]: the accumulators instead of the bytes made of them.")
       .def("time", &GemmS8::time, py::arg("a"), py::arg("a_row_offsets"), py::arg("c"),
            py::arg("c_row_offsets"), py::arg("repeats"), "Seconds of the fastest call.")
       .def_property_readonly("steps", &GemmS8::steps, "Steps of 4 or 8 bytes of all N-blocks.")

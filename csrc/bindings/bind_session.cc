@@ -28,6 +28,7 @@ const char* precision_name(Precision precision) {
     case Precision::kFloat32: return "float32";
     case Precision::kCopy: return "copy";
     case Precision::kWeightsInt8: return "weights int8";
+    case Precision::kDynamicInt8: return "dynamic int8";
   }
   return "copy";
 }

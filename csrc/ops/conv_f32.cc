@@ -34,7 +34,7 @@ class ConvF32 final : public Op {
   }
 
   LayerF32 layer(const StepView& step, const Window2d& w, int32_t groups) const {
-    ConvRows conv = make_conv_rows(step, w, input_, groups);
+    ConvRows conv = make_conv_rows(step, w, input_, groups, sizeof(float));
     LayerF32 layer{conv.rows,
                    groups,
                    step.output(0).dims[3] / groups,

@@ -14,8 +14,9 @@ struct ConvRows {
   int32_t segment_len;            // elements of a run
 };
 
+// `item`: bytes of an element of the input.
 ConvRows make_conv_rows(const StepView& step, const Window2d& w, const PaddedInput& input,
-                        int32_t groups);
+                        int32_t groups, int64_t item);
 
 // Int 10: groups, which must divide the channels of x and y.
 int32_t read_groups(const StepView& step, const Tensor& x, const Tensor& y);

@@ -11,7 +11,7 @@ namespace {
 GemmLayer gemm_layer(const StepView& step, const Window2d& w, int32_t groups,
                      const PaddedInput& input) {
   const Tensor& y = step.output(0);
-  ConvRows conv = make_conv_rows(step, w, input, groups);
+  ConvRows conv = make_conv_rows(step, w, input, groups, sizeof(uint8_t));
   return {conv.rows,
           groups,
           y.dims[3] / groups,

@@ -10,6 +10,9 @@
 namespace octavo {
 namespace {
 
+// Columns of sums that a layer keeps at a time, at least the widest kernel's: with kMaxRows 64 KiB.
+constexpr int64_t kSumColumns = 64;
+
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 GemmS8Shape shape_of(const GemmLayer& layer) {
@@ -45,7 +48,9 @@ PackedGemm::PackedGemm(const GemmLayer& layer, const QuantWeights& weights,
       requant_(layer.requant) {
   const int32_t segment_count = checked_int32(static_cast<int64_t>(layer.segments.size()));
   const int64_t k = shape_of(layer).k;
-  kernel_ = &choose(layer, context);
+  kernel_ = choose(layer, context);
+  // The order that packs and packus undo; sums need none.
+  if (layer.keeps_sums) kernel_.column = [](int p) { return static_cast<int16_t>(p); };
   for (int32_t g = 0; g < groups_; ++g) {
     GemmS8Weights group{};
     group.n = n_;
@@ -58,14 +63,14 @@ PackedGemm::PackedGemm(const GemmLayer& layer, const QuantWeights& weights,
     group.segment_offset = layer.segments.data();
     PackedGemmS8 packed;
     packed.bytes = find_or_pack(
-        context.packs, kernel_->name,
-        [&](ByteSpan found) { return view_gemm_s8(*kernel_, group, found, &packed.blocks); },
-        [&] { return pack_gemm_s8_bytes(*kernel_, group); });
-    view_gemm_s8(*kernel_, group, packed.bytes.span(), &packed.blocks);
+        context.packs, kernel_.name,
+        [&](ByteSpan found) { return view_gemm_s8(kernel_, group, found, &packed.blocks); },
+        [&] { return pack_gemm_s8_bytes(kernel_, group); });
+    view_gemm_s8(kernel_, group, packed.bytes.span(), &packed.blocks);
     packed_.push_back(std::move(packed));
   }
-  blocks_per_group_ = ceil_div(n_, kernel_->nr);
-  const int64_t tiles = ceil_div(m_, kernel_->mr);
+  blocks_per_group_ = ceil_div(n_, kernel_.nr);
+  const int64_t tiles = ceil_div(m_, kernel_.mr);
   const int64_t macs = checked_mul(checked_mul(m_, k), int64_t{n_} * groups_, "MACs");
   // Rows, so that a core finds what it wrote in the step before; channels where rows are too few,
   // or fewer bytes than the weights, all of which every thread reads when it has rows.
@@ -82,23 +87,41 @@ int64_t PackedGemm::packed_bytes() const {
   return bytes;
 }
 
-void PackedGemm::run(const uint8_t* a, uint8_t* c) const noexcept {
+template <class Body>
+void PackedGemm::for_parts(Body&& body) const noexcept {
   const int64_t blocks = blocks_per_group_ * groups_;
-  const int mr = kernel_->mr;
+  const int mr = kernel_.mr;
   if (threads_ == 1) {
-    run_part(a, c, {0, m_, 0, blocks});
+    body(Part{0, m_, 0, blocks}, 0);
   } else if (split_rows_) {
-    parallel_for(threads_, ceil_div(m_, mr), [&](int64_t begin, int64_t end, int) {
-      run_part(a, c, {begin * mr, std::min(end * mr, m_), 0, blocks});
+    parallel_for(threads_, ceil_div(m_, mr), [&](int64_t begin, int64_t end, int worker) {
+      body(Part{begin * mr, std::min(end * mr, m_), 0, blocks}, worker);
     });
   } else {
-    parallel_for(threads_, blocks,
-                 [&](int64_t begin, int64_t end, int) { run_part(a, c, {0, m_, begin, end}); });
+    parallel_for(threads_, blocks, [&](int64_t begin, int64_t end, int worker) {
+      body(Part{0, m_, begin, end}, worker);
+    });
   }
 }
 
+void PackedGemm::run(const uint8_t* a, uint8_t* c) const noexcept {
+  for_parts([&](const Part& part, int) { run_part(a, c, part); });
+}
+
+void PackedGemm::run(const uint8_t* a, uint8_t* c, const SumSink& sink,
+                     uint8_t* scratch) const noexcept {
+  for_parts([&](const Part& part, int worker) {
+    int32_t* sums = reinterpret_cast<int32_t*>(scratch) + worker * kMaxRows * kSumColumns;
+    sum_part(a, c, part, sink, sums);
+  });
+}
+
+int64_t PackedGemm::sums_bytes() const {
+  return threads_ * kMaxRows * kSumColumns * int64_t{sizeof(int32_t)};
+}
+
 void PackedGemm::run_part(const uint8_t* a, uint8_t* c, const Part& part) const noexcept {
-  const int mr = kernel_->mr;
+  const int mr = kernel_.mr;
   const int64_t chunk = kMaxRows / mr * mr;
   RowAddresses rows;
   GemmS8Args args;
@@ -113,6 +136,49 @@ void PackedGemm::run_part(const uint8_t* a, uint8_t* c, const Part& part) const 
   }
 }
 
+void PackedGemm::sum_part(const uint8_t* a, uint8_t* c, const Part& part, const SumSink& sink,
+                          int32_t* sums) const noexcept {
+  const int mr = kernel_.mr;
+  const int64_t chunk = kMaxRows / mr * mr;
+  RowAddresses rows;
+  int32_t* sum_rows[kMaxRows];
+  GemmS8Args args;
+  args.a_rows = rows.a;
+  args.sum_rows = sum_rows;
+  SumTile tile{sums, kSumColumns, rows.c, 0, 0, 0, 0};
+  for (int64_t r = part.row_begin; r < part.row_end; r += chunk) {
+    const int64_t end = std::min(r + chunk, part.row_end);
+    rows.fill(rows_, a, c, r, end, mr);
+    args.m = tile.rows = static_cast<int32_t>(end - r);
+    tile.row = r;
+    for (int64_t i = 0; i < ceil_div(args.m, mr) * mr; ++i) {
+      sum_rows[i] = sums + std::min<int64_t>(i, args.m - 1) * kSumColumns;
+    }
+    sum_blocks(&args, part, sink, &tile);
+  }
+}
+
+// So many columns at a time that their sums are still in the cache when the sink takes them.
+void PackedGemm::sum_blocks(GemmS8Args* args, const Part& part, const SumSink& sink,
+                            SumTile* tile) const noexcept {
+  const int32_t nr = kernel_.nr;
+  for (int64_t block = part.block_begin; block < part.block_end;) {
+    const int64_t group = block / blocks_per_group_, first = block % blocks_per_group_;
+    const int64_t count =
+        std::min({int64_t{kSumColumns} / nr, blocks_per_group_ - first, part.block_end - block});
+    args->a_offset = group * segment_len_;
+    args->c_offset = -first * nr;
+    args->blocks = packed_[static_cast<size_t>(group)].blocks.data();
+    args->block_begin = static_cast<int32_t>(first);
+    args->block_end = static_cast<int32_t>(first + count);
+    kernel_.run(*args);
+    tile->channel = group * n_ + first * nr;
+    tile->n = static_cast<int32_t>(std::min(count * nr, n_ - first * nr));
+    sink.take(*tile);
+    block += count;
+  }
+}
+
 void PackedGemm::run_blocks(GemmS8Args* args, int64_t begin, int64_t end) const noexcept {
   int64_t group = begin / blocks_per_group_;
   int64_t first = begin % blocks_per_group_;
@@ -123,7 +189,7 @@ void PackedGemm::run_blocks(GemmS8Args* args, int64_t begin, int64_t end) const 
     args->blocks = packed_[static_cast<size_t>(group)].blocks.data();
     args->block_begin = static_cast<int32_t>(first);
     args->block_end = static_cast<int32_t>(first + count);
-    kernel_->run(*args);
+    kernel_.run(*args);
     left -= count;
     first = 0;
   }

@@ -55,6 +55,29 @@ bool all_fit_s8(const std::vector<int16_t>& values) {
   return seen <= 255;
 }
 
+// Fills in the values, for inputs of magnitude up to `largest` after their zero point.
+void expand_weights(const StepView& step, int32_t n, int64_t k, int64_t largest, QuantWeights* w) {
+  const DType dtype = weight_type(step);
+  const int64_t count = checked_mul(n, k, step.name);
+  const uint8_t* raw = step.constant(0, dtype, count, "weights");
+  const std::vector<int32_t> zero = weight_zero_points(step, n, dtype);
+  w->values.resize(static_cast<size_t>(count));
+  for (int32_t c = 0; c < n; ++c) {
+    int16_t* out = w->values.data() + c * k;
+    const int64_t sum = dtype == DType::kU8 ? expand_channel<uint8_t>(raw + c * k, zero[c], k, out)
+                                            : expand_channel<int8_t>(raw + c * k, zero[c], k, out);
+    // k <= 2^40 and |w| <= 255, so the product stays far below 2^63.
+    const int64_t reach = sum * largest + std::abs(int64_t{w->bias[c]});
+    if (reach >= int64_t{1} << 31) {
+      step.fail(ErrorCode::kUnsupported,
+                "the accumulator of channel %d can reach %lld, beyond "
+                "int32; split the reduction or use smaller weights",
+                c, static_cast<long long>(reach));
+    }
+  }
+  w->fit_s8 = all_fit_s8(w->values);
+}
+
 }  // namespace
 
 Requant read_requant(const StepView& step, int first, const Tensor& y, bool with_rounding) {
@@ -68,33 +91,24 @@ Requant read_requant(const StepView& step, int first, const Tensor& y, bool with
 }
 
 QuantWeights read_quant_weights(const StepView& step, int32_t n, int64_t k, int32_t za) {
-  const DType dtype = weight_type(step);
-  const int64_t count = checked_mul(n, k, step.name);
-  const uint8_t* raw = step.constant(0, dtype, count, "weights");
   QuantWeights w;
   w.bias = step.constant_values<int32_t>(1, DType::kS32, n, "bias");
   w.multiplier = step.constant_values<float>(2, DType::kF32, n, "multiplier");
-  const std::vector<int32_t> zero = weight_zero_points(step, n, dtype);
-  w.values.resize(static_cast<size_t>(count));
-  const int64_t largest = std::max(za, 255 - za);
+  expand_weights(step, n, k, std::max(za, 255 - za), &w);
   for (int32_t c = 0; c < n; ++c) {
-    int16_t* out = w.values.data() + c * k;
-    const int64_t sum = dtype == DType::kU8 ? expand_channel<uint8_t>(raw + c * k, zero[c], k, out)
-                                            : expand_channel<int8_t>(raw + c * k, zero[c], k, out);
-    // k <= 2^40 and |w| <= 255, so the product stays far below 2^63.
-    const int64_t reach = sum * largest + std::abs(int64_t{w.bias[c]});
-    if (reach >= int64_t{1} << 31) {
-      step.fail(ErrorCode::kUnsupported,
-                "the accumulator of channel %d can reach %lld, beyond "
-                "int32; split the reduction or use smaller weights",
-                c, static_cast<long long>(reach));
-    }
     if (!std::isfinite(w.multiplier[c]) || w.multiplier[c] < 0) {
       step.fail(ErrorCode::kFormat, "multiplier of channel %d is %g, must be finite and >= 0", c,
                 static_cast<double>(w.multiplier[c]));
     }
   }
-  w.fit_s8 = all_fit_s8(w.values);
+  return w;
+}
+
+QuantWeights read_bare_weights(const StepView& step, int32_t n, int64_t k) {
+  QuantWeights w;
+  w.bias.assign(static_cast<size_t>(n), 0);
+  w.multiplier.assign(static_cast<size_t>(n), 1.0f);
+  expand_weights(step, n, k, 255, &w);
   return w;
 }
 

@@ -24,4 +24,8 @@ struct QuantWeights {
 // Throws Error(kUnsupported) naming the channel otherwise.
 QuantWeights read_quant_weights(const StepView& step, int32_t n, int64_t k, int32_t za);
 
+// The weights alone (constant 0, zero points in the optional 3), with a bias of 0, for inputs of
+// which only the type is known: sum |w| * 255 < 2^31 for each channel.
+QuantWeights read_bare_weights(const StepView& step, int32_t n, int64_t k);
+
 }  // namespace octavo

@@ -40,6 +40,9 @@ __all__: list[str] = [
     "dwconv_f32_rows",
     "dwconv_s8_rows",
     "dwconv_s8_select",
+    "dynamic_s8_range",
+    "dynamic_s8_rows",
+    "dynamic_s8_scale_sums",
     "eltwise_s8_rows",
     "eltwise_s8_run",
     "gemm_f32_rows",
@@ -111,6 +114,14 @@ class GemmS8:
         c: numpy.typing.NDArray[typing.Any] | _Buffer,
         c_row_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
     ) -> None: ...
+    def sums(
+        self,
+        a: numpy.typing.NDArray[typing.Any] | _Buffer,
+        a_row_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    ) -> numpy.typing.NDArray[numpy.int32]:
+        """
+        int32 [m, n]: the accumulators instead of the bytes made of them.
+        """
     def time(
         self,
         a: numpy.typing.NDArray[typing.Any] | _Buffer,
@@ -572,6 +583,46 @@ def dwconv_s8_select(
 ) -> str:
     """
     The kernel that a layer gets when restricted to `isa`.
+    """
+
+def dynamic_s8_range(
+    name: str,
+    x: numpy.typing.NDArray[typing.Any] | _Buffer,
+    n: int,
+    *,
+    offset: int = 0,
+    lo: float = 0.0,
+    hi: float = 0.0,
+) -> tuple[float, float]:
+    """
+    (least, largest) of lo, hi and n float32 values.
+    """
+
+def dynamic_s8_rows() -> list[typing.Any]:
+    """
+    Every pair of kernels: (name, isa, supported).
+    """
+
+def dynamic_s8_scale_sums(
+    name: str,
+    sums: numpy.typing.NDArray[typing.Any] | _Buffer,
+    out: numpy.typing.NDArray[typing.Any] | _Buffer,
+    rows: int,
+    n: int,
+    *,
+    sums_stride: int,
+    out_stride: int,
+    out_offset: int = 0,
+    zero_point: int,
+    x_scale: float,
+    weight_sums: numpy.typing.NDArray[typing.Any] | _Buffer,
+    weight_scales: numpy.typing.NDArray[typing.Any] | _Buffer,
+    bias: numpy.typing.NDArray[typing.Any] | _Buffer,
+    lo: float,
+    hi: float,
+) -> None:
+    """
+    Accumulators to float32 rows; strides and offsets in elements.
     """
 
 def eltwise_s8_rows() -> list[typing.Any]:

@@ -41,6 +41,21 @@ def dequantize(q: Array, scale: Array | float, zero_point: Array | int) -> F32:
     return diff.astype(np.float32) * np.asarray(scale, np.float32)
 
 
+def dynamic_parameters(low: Array, high: Array) -> tuple[F32, NDArray[np.int64]]:
+    """(scale, zero point) of u8 numbers over [low, high], float32 with low <= 0 <= high: ONNX
+    DynamicQuantizeLinear. scale = (high - low) / 255, zero point = clamp(rne(0 - low / scale)).
+
+    Ends beyond 2^100 count as that, a scale below the normal numbers as 1: no product of it is NaN.
+    """
+    largest = np.float32(2.0**100)
+    low = np.maximum(np.asarray(low, np.float32), -largest)
+    high = np.minimum(np.asarray(high, np.float32), largest)
+    scale = (high - low) / np.float32(255)
+    scale = np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale)
+    zero_point = np.clip(np.rint(np.float32(0) - low / scale), 0, 255).astype(np.int64)
+    return np.asarray(scale, np.float32), zero_point
+
+
 def multiplier(in_scale: float, weight_scale: Array | float, out_scale: float) -> F32:
     """m[c] = float32(float32(s_a * s_w[c]) / s_y), the factor of `requantize`."""
     product = np.float32(in_scale) * np.asarray(weight_scale, np.float32)

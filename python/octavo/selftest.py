@@ -56,6 +56,8 @@ def _kernels() -> Iterator[_Kernel]:
         yield _Kernel(name, isa, "winograd", supported)
     for name, isa, supported in _core.softmax_f32_rows():
         yield _Kernel(name, isa, "softmax_f32", supported)
+    for name, isa, supported in _core.dynamic_s8_rows():
+        yield _Kernel(name, isa, "dynamic_s8", supported)
     for rows in (
         _core.pool_s8_rows,
         _core.resize_s8_rows,

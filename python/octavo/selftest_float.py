@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Self-test cases of the float32 families: gemm_f32, dwconv_f32, pool_f32, softmax_f32."""
+"""Self-test cases of the float32 families: gemm_f32, dwconv_f32, pool_f32, softmax_f32, and of
+dynamic_s8, which lies between them and the integers."""
 
 from __future__ import annotations
 
@@ -107,6 +108,40 @@ def _softmax_f32(rng: Rng) -> Iterator[Case]:
             yield Case(partial(_run_softmax_f32, x=x), want)
 
 
+def _run_range(kernel: str, x: Array) -> Array:
+    return np.array(_core.dynamic_s8_range(kernel, x, x.size), np.float32)
+
+
+def _run_scale_sums(kernel: str, sums: Array, options: dict[str, Any]) -> Array:
+    rows, n = sums.shape
+    out = canary(4 * (sums.size + 1)).view(np.float32)
+    _core.dynamic_s8_scale_sums(
+        kernel, sums, out, rows, n, sums_stride=n, out_stride=n, lo=-2, hi=3, **options
+    )
+    return out.view(np.uint8)
+
+
+def _dynamic_s8(rng: Rng) -> Iterator[Case]:
+    for count in (1, 7, 33, 130):
+        x = _reals(rng, count)
+        real = x[~np.isnan(x)]
+        want = np.array([real.min(initial=0), real.max(initial=0)], np.float32)
+        yield Case(partial(_run_range, x=x), want)
+    for rows, n in ((1, 1), (2, 7), (3, 64), (1, 37)):
+        sums = rng.integers(-(2**31), 2**31, (rows, n)).astype(np.int32)
+        shift = rng.integers(-1000, 1000, n).astype(np.int32)
+        scale = rng.uniform(1e-9, 1e-8, n).astype(np.float32)
+        bias = _reals(rng, n)
+        bias = np.where(np.isfinite(bias), bias, np.float32(0))
+        options = {"zero_point": 77, "x_scale": 0.5, "weight_sums": shift}
+        options |= {"weight_scales": scale, "bias": bias}
+        acc = (sums.astype(np.int64) - 77 * shift.astype(np.int64)).astype(np.int32)
+        y = np.clip(acc.astype(np.float32) * (np.float32(0.5) * scale) + bias, -2, 3)
+        want = canary(4 * (sums.size + 1))
+        want[:-4] = y.astype(np.float32).ravel().view(np.uint8)
+        yield Case(partial(_run_scale_sums, sums=sums, options=options), want)
+
+
 #: Op of a kernel row -> its cases.
 FLOAT_CASES: dict[str, Callable[[Rng], Iterator[Case]]] = {
     "gemm_f32": _gemm_f32,
@@ -114,4 +149,5 @@ FLOAT_CASES: dict[str, Callable[[Rng], Iterator[Case]]] = {
     "max_f32": partial(_pool_f32, average=False),
     "average_f32": partial(_pool_f32, average=True),
     "softmax_f32": _softmax_f32,
+    "dynamic_s8": _dynamic_s8,
 }

@@ -207,7 +207,7 @@ class Session:
         for kernel, (fastest, median) in zip(self._kernels(executor), timed, strict=True):
             rate = kernel.macs / fastest if kernel.macs and fastest else None
             share = None
-            if rate is not None and kernel.precision == "int8":
+            if rate is not None and kernel.precision in ("int8", "dynamic int8"):
                 share = rate / (measure_peak(kernel.isa) * max(1, kernel.threads))
             rows.append(LayerProfile(kernel, fastest / 1e3, median / 1e3, rate, share))
         return rows

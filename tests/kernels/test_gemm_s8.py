@@ -79,8 +79,10 @@ def check(row, layer, a, a_rows, gap=0):
     c = np.full(m * stride + 64, CANARY, np.uint8)
     want = c.copy()
     want[: m * stride].reshape(m, stride)[:, : layer.n] = layer.norm(a, a_rows)
-    layer.build(row).run(a, a_rows, c, np.arange(m) * stride)
+    kernel = layer.build(row)
+    kernel.run(a, a_rows, c, np.arange(m) * stride)
     np.testing.assert_array_equal(c, want)
+    np.testing.assert_array_equal(kernel.sums(a, a_rows), layer.sums(a, a_rows))
 
 
 def spread(n, k):

@@ -45,6 +45,20 @@ def _conv_f32(step, x, y, window, groups):
     y[...] = np.clip(product + bias, *np.float32(step.floats))
 
 
+def _dynamic(step, x, y, window, groups):
+    w, bias, scale, *zero_point = step.consts
+    zero = zero_point[0].reshape(-1, *(1,) * (w.ndim - 1)) if zero_point else 0
+    weights = w.astype(np.float64) - zero
+    axes = {(True, True): (1, 2, 3), (True, False): (-1,)}.get((bool(step.ints[-1]), bool(window)))
+    low = np.minimum(x.min(axis=axes, keepdims=True), 0)
+    high = np.maximum(x.max(axis=axes, keepdims=True), 0)
+    x_scale, x_zero = quant.dynamic_parameters(low, high)
+    q = quant.quantize(x, x_scale, x_zero, "u8").astype(np.float64) - x_zero
+    acc = convolve(q, weights, window, groups) if window else q @ weights.T
+    result = acc.astype(np.float32) * (x_scale * scale) + bias
+    y[...] = np.clip(result, *np.float32(step.floats))
+
+
 def _binary_s8(step, a, b, y):
     a, b = (
         data.astype(np.int64) - ref.zero_point
@@ -181,6 +195,8 @@ KINDS = {
     "linear_s8": lambda s, x, y: _conv_s8(s, x, y, None, 1),
     "conv_f32": lambda s, x, y: _conv_f32(s, x, y, _window(s.ints), s.ints[10]),
     "linear_f32": lambda s, x, y: _conv_f32(s, x, y, None, 1),
+    "conv_dynamic_s8": lambda s, x, y: _dynamic(s, x, y, _window(s.ints), s.ints[10]),
+    "linear_dynamic_s8": lambda s, x, y: _dynamic(s, x, y, None, 1),
     "matmul_f32": lambda s, a, b, y: np.clip(a @ b, *s.floats, out=y),
     "add_s8": _binary_s8,
     "mul_s8": _binary_s8,

@@ -13,11 +13,19 @@ from mixed_nets import feed, image_net, mixed, token_net
 import octavo
 from octavo import _core
 from octavo.ir import Graph
+from octavo.ops.example_graphs import const_f32, f32, graph_of, weight_q8
 from octavo.passes import run_model_pipeline
+from octavo.plan.build import build
 from octavo.reference import run_float, run_int
 
 _ISAS = [entry["name"] for entry in _core.isa_list() if entry["built"] and entry["supported"]]
-_SHOWN = {"int8": "int8", "weights": "weights int8", "float32": "float32"}
+_SHOWN = {
+    "int8": "int8",
+    "weights": "weights int8",
+    "dynamic": "dynamic int8",
+    "dynamic_row": "dynamic int8",
+    "float32": "float32",
+}
 _LAYERS = ("Conv", "Linear")
 
 
@@ -107,3 +115,43 @@ def test_each_layer_in_its_own_numbers(seed: int, tmp_path: Path) -> None:
     assert sqnr(got[name], witness) > 35, wanted
     reasons = model.float_reasons
     assert not any(wanted[node] == "weights" and node in reasons for node in wanted)
+
+
+@pytest.mark.parametrize("precision", ["dynamic", "dynamic_row"])
+@pytest.mark.parametrize("net", [image_net, token_net])
+def test_quantized_on_the_fly(net, precision: str, tmp_path: Path) -> None:
+    graph = net(3)
+    inputs = feed(graph, 4)
+    inputs["x"][1] *= 50  # rows and images of their own keep the small ones
+    want = run_float(graph, inputs)
+    model = octavo.Model(mixed(graph, inputs, dict.fromkeys(layers(graph), precision)))
+    got = everywhere(model, inputs)
+    name = graph.outputs[0]
+    assert sqnr(got[name], want[name]) > 30
+    small = sqnr(got[name][0], want[name][0])
+    assert small > 25 if precision == "dynamic_row" else small < 20
+    kernels = model.compile(strict=True).kernels()
+    assert {k.precision for k in kernels if k.macs} == {"dynamic int8"}
+    model.save(tmp_path / "m.octavo")
+    again = octavo.load(tmp_path / "m.octavo").compile().run(inputs)
+    np.testing.assert_array_equal(again[name], got[name])
+
+
+@pytest.mark.parametrize("precision", ["dynamic", "dynamic_row"])
+def test_activations_without_a_range(precision: str) -> None:
+    """NaN is 0, infinities saturate, zeros and subnormal numbers give the bias; nothing is NaN."""
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((9, 37)).astype(np.float32)
+    x[0, 5], x[1, 6], x[2, 0] = np.nan, 3e38, -np.inf
+    x[3], x[4], x[5] = 1e-40, np.nan, 0
+    w, bias = weight_q8(rng, (21, 37)), const_f32("b", rng, 21)
+    graph = graph_of("Linear", [f32("x", 9, 37), w, bias], f32("y"), {"precision": precision})
+    (want,) = run_int(graph, {"x": x}).values()
+    assert np.isfinite(want).all()
+    plan = _core.Plan.from_bytes(build(graph).data)
+    for isa in _ISAS:
+        got = np.empty((9, 21), np.float32)
+        _core.Session(plan, isa, 1).run([x], [got])
+        np.testing.assert_array_equal(got, want, err_msg=isa)
+    if precision == "dynamic_row":
+        np.testing.assert_array_equal(want[3:6], np.broadcast_to(bias.data, (3, 21)))

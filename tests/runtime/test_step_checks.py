@@ -124,6 +124,30 @@ def test_wrong_8bit_weights_of_float_steps(rng):
             prepare(b)
 
 
+def test_wrong_constants_of_dynamic_steps(rng):
+    weights, scale, bias = np.ones((3, 5), np.int8), np.ones(3, np.float32), np.zeros(3, np.float32)
+    large = np.full((3, 70000), 127, np.int8)
+    cases = [
+        ([weights, bias, scale * np.nan], FormatError, "weight scale nan"),
+        ([weights, bias, -scale], FormatError, "weight scale -1"),
+        ([weights, bias, scale * 2.0**25], FormatError, "weight scale 3.3"),
+        ([weights, bias + np.inf, scale], FormatError, "bias inf"),
+        ([weights, bias], FormatError, "2 constants"),
+        ([weights, bias, scale, np.full(3, -200, np.int32)], FormatError, "weight zero point -200"),
+        ([weights.astype(np.float32), bias, scale], UnsupportedError, "weights are f32"),
+        ([large, bias, scale], UnsupportedError, "channel 0 can reach"),
+    ]
+    for consts, error, message in cases:
+        b = Builder()
+        shape = [2, consts[0].shape[1]]
+        x, y = b.tensor("x", "f32", shape), b.tensor("y", "f32", [2, 3])
+        b.step("load_constant", [], [x], consts=[np.ones(shape, np.float32)])
+        b.step("linear_dynamic_s8", [x], [y], [0], [-np.inf, np.inf], consts)
+        b.step("copy", [y], [b.output("out", "f32", [2, 3])])
+        with pytest.raises(error, match=message):
+            prepare(b)
+
+
 def test_wrong_shapes(rng):
     for x, y in (
         ([1, 6, 7, 4], [1, 6, 8, 8]),

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "kernels/gemm_s8/gemm_s8.h"
+#include "kernels/gemm_s8/keep_sums.h"
 #include "kernels/simd/requant_avx2.h"
 #include "kernels/simd/x86.h"
 
@@ -127,21 +128,20 @@ __attribute__((noinline)) void store_columns(uint8_t* c, __m128i y_u8x16, int n)
   std::memcpy(c, bounce, static_cast<size_t>(n));
 }
 
-template <int MR, class Epilogue>
-inline void tile(const GemmS8Args& args, const GemmS8Block& block, int row, ptrdiff_t column,
-                 const Epilogue* epilogue) {
-  const uint8_t* a[MR];
-  __m256i acc[MR][2];
+template <int MR>
+inline void store(const GemmS8Args& args, const GemmS8Block&, int row, ptrdiff_t column,
+                  const __m256i (&acc)[MR][2], const KeepSums*) {
 #pragma GCC unroll 4
   for (int i = 0; i < MR; ++i) {
-    a[i] = args.a_rows[row + i] + args.a_offset;
-    acc[i][0] = load_s32x8(block.bias);
-    acc[i][1] = load_s32x8(block.bias + 8);
+    int32_t* sums = args.sum_rows[row + i] + column;
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), acc[i][0]);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + 8), acc[i][1]);
   }
-  accumulate_pairs<MR>(block, a, acc);
-  accumulate_flipped_pairs<MR>(block, a, acc);
-  accumulate_flipped_alone<MR>(block, a, acc);
+}
 
+template <int MR>
+inline void store(const GemmS8Args& args, const GemmS8Block& block, int row, ptrdiff_t column,
+                  const __m256i (&acc)[MR][2], const FloatRneAvx2* epilogue) {
   // Hides where the pointer comes from: gcc would load the epilogue's constants before the k-loops
   // and spill in them.
   __asm__("" : "+r"(epilogue));
@@ -164,6 +164,23 @@ inline void tile(const GemmS8Args& args, const GemmS8Block& block, int row, ptrd
   }
 }
 
+template <int MR, class Epilogue>
+inline void tile(const GemmS8Args& args, const GemmS8Block& block, int row, ptrdiff_t column,
+                 const Epilogue* epilogue) {
+  const uint8_t* a[MR];
+  __m256i acc[MR][2];
+#pragma GCC unroll 4
+  for (int i = 0; i < MR; ++i) {
+    a[i] = args.a_rows[row + i] + args.a_offset;
+    acc[i][0] = load_s32x8(block.bias);
+    acc[i][1] = load_s32x8(block.bias + 8);
+  }
+  accumulate_pairs<MR>(block, a, acc);
+  accumulate_flipped_pairs<MR>(block, a, acc);
+  accumulate_flipped_alone<MR>(block, a, acc);
+  store(args, block, row, column, acc, epilogue);
+}
+
 template <class Epilogue>
 void run(const GemmS8Args& args) {
   const Epilogue epilogue(args.requant);
@@ -183,6 +200,7 @@ void run(const GemmS8Args& args) {
 }  // namespace
 
 void gemm_s8_4x16c4_avx2(const GemmS8Args& args) {
+  if (args.sum_rows != nullptr) return run<KeepSums>(args);
   switch (args.requant.mode) {
     case RoundingMode::kFloatRne: return run<FloatRneAvx2>(args);
   }

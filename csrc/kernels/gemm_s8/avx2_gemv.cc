@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "kernels/gemm_s8/gemm_s8.h"
+#include "kernels/gemm_s8/keep_sums.h"
 #include "kernels/simd/partial_u8.h"
 #include "kernels/simd/requant_avx2.h"
 #include "kernels/simd/x86.h"
@@ -49,12 +50,19 @@ inline __m256 load_scale(const float* scale) {
   return _mm256_castpd_ps(_mm256_permute4x64_pd(pairs, 0xd8));
 }
 
-template <class Epilogue>
-inline void row(const GemmS8Block& block, const uint8_t* a, uint8_t* c, const Epilogue& epilogue) {
-  __m256i acc[kVectors];
-#pragma GCC unroll 8
-  for (int j = 0; j < kVectors; ++j) acc[j] = _mm256_cvtepu32_epi64(load_x16(block.bias + 4 * j));
-  accumulate(block, a, acc);
+inline void store(const GemmS8Args& args, const GemmS8Block&, int row, ptrdiff_t column,
+                  const __m256i (&acc)[kVectors], const KeepSums&) {
+  int32_t* out = args.sum_rows[row] + column;
+#pragma GCC unroll 4
+  for (int j = 0; j < kVectors; j += 2) {
+    const __m256i sums = _mm256_permute4x64_epi64(_mm256_hadd_epi32(acc[j], acc[j + 1]), 0xd8);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 4 * j), sums);
+  }
+}
+
+inline void store(const GemmS8Args& args, const GemmS8Block& block, int row, ptrdiff_t column,
+                  const __m256i (&acc)[kVectors], const FloatRneAvx2& epilogue) {
+  uint8_t* c = args.c_rows[row] + column;
 #pragma GCC unroll 2
   for (int half = 0; half < 2; ++half) {
     const __m256i* sums = acc + 4 * half;
@@ -67,19 +75,28 @@ inline void row(const GemmS8Block& block, const uint8_t* a, uint8_t* c, const Ep
 }
 
 template <class Epilogue>
+inline void tile(const GemmS8Args& args, const GemmS8Block& block, int row, ptrdiff_t column,
+                 const Epilogue& epilogue) {
+  __m256i acc[kVectors];
+#pragma GCC unroll 8
+  for (int j = 0; j < kVectors; ++j) acc[j] = _mm256_cvtepu32_epi64(load_x16(block.bias + 4 * j));
+  accumulate(block, args.a_rows[row] + args.a_offset, acc);
+  store(args, block, row, column, acc, epilogue);
+}
+
+template <class Epilogue>
 void run(const GemmS8Args& args) {
   const Epilogue epilogue(args.requant);
   for (int j = args.block_begin; j < args.block_end; ++j) {
     const ptrdiff_t column = args.c_offset + static_cast<ptrdiff_t>(j) * kNr;
-    for (int i = 0; i < args.m; ++i) {
-      row(args.blocks[j], args.a_rows[i] + args.a_offset, args.c_rows[i] + column, epilogue);
-    }
+    for (int i = 0; i < args.m; ++i) tile(args, args.blocks[j], i, column, epilogue);
   }
 }
 
 }  // namespace
 
 void gemm_s8_1x32c4_avx2(const GemmS8Args& args) {
+  if (args.sum_rows != nullptr) return run<KeepSums>(args);
   switch (args.requant.mode) {
     case RoundingMode::kFloatRne: return run<FloatRneAvx2>(args);
   }

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "kernels/gemm_s8/gemm_s8.h"
+#include "kernels/gemm_s8/keep_sums.h"
 #include "kernels/simd/requant_avx512.h"
 #include "kernels/simd/x86.h"
 
@@ -37,6 +38,34 @@ inline void store_u8(uint8_t* c, __m128i y_u8x16, int n) {
   _mm_mask_storeu_epi8(c, static_cast<uint16_t>(0xffff >> (16 - n)), y_u8x16);
 }
 
+template <int MR, int NV>
+inline void store(const GemmS8Args& args, const GemmS8Block&, int row, ptrdiff_t column,
+                  const S32x16 (&acc)[MR][NV], const KeepSums&) {
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) {
+      _mm512_storeu_si512(args.sum_rows[row + i] + column + 16 * j,
+                          reinterpret_cast<__m512i>(acc[i][j]));
+    }
+  }
+}
+
+template <int MR, int NV>
+inline void store(const GemmS8Args& args, const GemmS8Block& block, int row, ptrdiff_t column,
+                  const S32x16 (&acc)[MR][NV], const FloatRneAvx512& epilogue) {
+  __m512 scale[NV];
+#pragma GCC unroll 4
+  for (int j = 0; j < NV; ++j) scale[j] = _mm512_load_ps(block.scale + 16 * j);
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i) {
+    __m512i acc_i[NV];
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) acc_i[j] = reinterpret_cast<__m512i>(acc[i][j]);
+    store_u8(args.c_rows[row + i] + column, epilogue.to_u8(acc_i, scale), block.n);
+  }
+}
+
 template <int MR, int NV, class Epilogue>
 inline void tile(const GemmS8Args& args, const GemmS8Block& block, int row, ptrdiff_t column,
                  const Epilogue& epilogue) {
@@ -69,17 +98,7 @@ inline void tile(const GemmS8Args& args, const GemmS8Block& block, int row, ptrd
     }
     b += 64 * NV;
   }
-
-  __m512 scale[NV];
-#pragma GCC unroll 4
-  for (int j = 0; j < NV; ++j) scale[j] = _mm512_load_ps(block.scale + 16 * j);
-#pragma GCC unroll 16
-  for (int i = 0; i < MR; ++i) {
-    __m512i acc_i[NV];
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) acc_i[j] = reinterpret_cast<__m512i>(acc[i][j]);
-    store_u8(args.c_rows[row + i] + column, epilogue.to_u8(acc_i, scale), block.n);
-  }
+  store(args, block, row, column, acc, epilogue);
 }
 
 template <int MR, int NV, class Epilogue>
@@ -102,6 +121,7 @@ void run(const GemmS8Args& args) {
 
 template <int MR, int NV>
 void dispatch(const GemmS8Args& args) {
+  if (args.sum_rows != nullptr) return run<MR, NV, KeepSums>(args);
   switch (args.requant.mode) {
     case RoundingMode::kFloatRne: return run<MR, NV, FloatRneAvx512>(args);
   }

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "kernels/gemm_s8/gemm_s8.h"
+#include "kernels/gemm_s8/keep_sums.h"
 #include "kernels/simd/partial_u8.h"
 #include "kernels/simd/requant_avx2.h"
 #include "kernels/simd/x86.h"
@@ -77,6 +78,33 @@ inline void accumulate(const GemmS8Block& block, const uint8_t* const* a, S32x8 
   }
 }
 
+template <int MR>
+inline void store(const GemmS8Args& args, const GemmS8Block&, int row, ptrdiff_t column,
+                  const S32x8 (&acc)[MR][2], const KeepSums*) {
+#pragma GCC unroll 6
+  for (int i = 0; i < MR; ++i) {
+    int32_t* sums = args.sum_rows[row + i] + column;
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), reinterpret_cast<__m256i>(acc[i][0]));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + 8), reinterpret_cast<__m256i>(acc[i][1]));
+  }
+}
+
+template <int MR>
+inline void store(const GemmS8Args& args, const GemmS8Block& block, int row, ptrdiff_t column,
+                  const S32x8 (&acc)[MR][2], const FloatRneAvx2* epilogue) {
+  // Keeps the epilogue's constants out of the k-loop's registers (see avx2.cc).
+  __asm__("" : "+r"(epilogue));
+  const __m256 scale_lo = _mm256_load_ps(block.scale);
+  const __m256 scale_hi = _mm256_load_ps(block.scale + 8);
+#pragma GCC unroll 6
+  for (int i = 0; i < MR; ++i) {
+    const __m128i y_u8x16 =
+        epilogue->to_u8(reinterpret_cast<__m256i>(acc[i][0]), reinterpret_cast<__m256i>(acc[i][1]),
+                        scale_lo, scale_hi);
+    store_u8x16(args.c_rows[row + i] + column, y_u8x16, block.n);
+  }
+}
+
 template <int MR, class Epilogue>
 inline void tile(const GemmS8Args& args, const GemmS8Block& block, int row, ptrdiff_t column,
                  const Epilogue* epilogue) {
@@ -89,18 +117,7 @@ inline void tile(const GemmS8Args& args, const GemmS8Block& block, int row, ptrd
     acc[i][1] = reinterpret_cast<S32x8>(load_x32(block.bias + 8));
   }
   accumulate(block, a, acc);
-
-  // Keeps the epilogue's constants out of the k-loop's registers (see avx2.cc).
-  __asm__("" : "+r"(epilogue));
-  const __m256 scale_lo = _mm256_load_ps(block.scale);
-  const __m256 scale_hi = _mm256_load_ps(block.scale + 8);
-#pragma GCC unroll 6
-  for (int i = 0; i < MR; ++i) {
-    const __m128i y_u8x16 =
-        epilogue->to_u8(reinterpret_cast<__m256i>(acc[i][0]), reinterpret_cast<__m256i>(acc[i][1]),
-                        scale_lo, scale_hi);
-    store_u8x16(args.c_rows[row + i] + column, y_u8x16, block.n);
-  }
+  store(args, block, row, column, acc, epilogue);
 }
 
 template <class Epilogue>
@@ -124,6 +141,7 @@ void run(const GemmS8Args& args) {
 }  // namespace
 
 void gemm_s8_6x16c4_avxvnni(const GemmS8Args& args) {
+  if (args.sum_rows != nullptr) return run<KeepSums>(args);
   switch (args.requant.mode) {
     case RoundingMode::kFloatRne: return run<FloatRneAvx2>(args);
   }

@@ -44,6 +44,9 @@ struct GemmS8Args {
   const GemmS8Block* blocks = nullptr;  // block j writes c_rows[i][c_offset + j*nr ..][0, n)
   int32_t block_begin = 0, block_end = 0;
   Requant requant;
+  // If set, nothing is requantized: block j writes the nr accumulators of row i, valid or not, in
+  // their packed order, to sum_rows[i] + c_offset + j*nr. round_up(m, mr) entries like c_rows.
+  int32_t* const* sum_rows = nullptr;
 };
 
 using GemmS8Fn = void (*)(const GemmS8Args& args);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "kernels/gemm_s8/gemm_s8.h"
+#include "kernels/gemm_s8/keep_sums.h"
 #include "kernels/simd/partial_neon.h"
 #include "kernels/simd/requant_neon.h"
 
@@ -57,16 +58,21 @@ inline void store_rows(const int32x4_t (*sums)[kQuads], const float32x4_t (&scal
   }
 }
 
-template <class Sums, int MR, class Epilogue>
-inline void tile(const GemmS8Args& args, const GemmS8Block& block, int row, ptrdiff_t column,
-                 const Epilogue* epilogue) {
-  constexpr int kQuads = Sums::kNr / 4;
-  const uint8_t* a[MR];
+template <int MR, int kQuads>
+inline void store(const GemmS8Args& args, const GemmS8Block&, int row, ptrdiff_t column,
+                  const int32x4_t (&sums)[MR][kQuads], const KeepSums*) {
 #pragma GCC unroll 8
-  for (int i = 0; i < MR; ++i) a[i] = args.a_rows[row + i] + args.a_offset;
-  int32x4_t sums[MR][kQuads];
-  Sums::add(block, a, sums);
+  for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < kQuads; ++j) {
+      vst1q_s32(args.sum_rows[row + i] + column + 4 * j, sums[i][j]);
+    }
+  }
+}
 
+template <int MR, int kQuads, class Epilogue>
+inline void store(const GemmS8Args& args, const GemmS8Block& block, int row, ptrdiff_t column,
+                  const int32x4_t (&sums)[MR][kQuads], const Epilogue* epilogue) {
   // Keeps the epilogue's constants out of the k-loop's registers.
   __asm__("" : "+r"(epilogue));
   float32x4_t scale[kQuads];
@@ -78,6 +84,18 @@ inline void tile(const GemmS8Args& args, const GemmS8Block& block, int row, ptrd
   for (int i = 0; i < MR; i += kRows) {
     store_rows<kRows>(sums + i, scale, args.c_rows + row + i, column, block.n, *epilogue);
   }
+}
+
+template <class Sums, int MR, class Epilogue>
+inline void tile(const GemmS8Args& args, const GemmS8Block& block, int row, ptrdiff_t column,
+                 const Epilogue* epilogue) {
+  constexpr int kQuads = Sums::kNr / 4;
+  const uint8_t* a[MR];
+#pragma GCC unroll 8
+  for (int i = 0; i < MR; ++i) a[i] = args.a_rows[row + i] + args.a_offset;
+  int32x4_t sums[MR][kQuads];
+  Sums::add(block, a, sums);
+  store(args, block, row, column, sums, epilogue);
 }
 
 template <class Sums, int MR, class Epilogue>
@@ -100,6 +118,7 @@ void run(const GemmS8Args& args) {
 
 template <class Sums, int MR>
 void dispatch(const GemmS8Args& args) {
+  if (args.sum_rows != nullptr) return run<Sums, MR, KeepSums>(args);
   switch (args.requant.mode) {
     case RoundingMode::kFloatRne: return run<Sums, MR, FloatRneNeon>(args);
   }

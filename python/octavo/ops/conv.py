@@ -10,7 +10,7 @@ import numpy as np
 
 from octavo.errors import ShapeError
 from octavo.ir import Affine, Node, Shape, Value, constant
-from octavo.ops import attrs, weights
+from octavo.ops import attrs, dynamic, weights
 from octavo.ops.base import Array, Example, Lowering, Op, register
 from octavo.ops.example_graphs import bias_s32, const_f32, example, f32, q8, weight_q8
 from octavo.ops.window import Window, convolve
@@ -53,6 +53,8 @@ class Conv(Op):
     def int_reason(
         self, node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value]
     ) -> str | None:
+        if dynamic.is_dynamic(node):
+            return dynamic.reason(inputs, outputs)
         return weights.integer_reason(inputs, outputs)
 
     def int_ref(
@@ -63,6 +65,11 @@ class Conv(Op):
         outputs: Sequence[Value],
     ) -> tuple[Array, ...]:
         xv, wv = attrs.required(node, inputs, 0), attrs.required(node, inputs, 1)
+        if dynamic.is_dynamic(node):
+            x, scale = dynamic.quantized(node, attrs.required(node, args, 0))
+            w = weights.centre(wv, attrs.required(node, args, 1))
+            acc = convolve(x, w, Window.of(node, w.shape[1:3]), _groups(node))
+            return (dynamic.finish(node, acc, scale, wv, attrs.optional(args, 2)),)
         if not xv.is_8bit:  # 8-bit weights only
             x, w = attrs.required(node, args, 0), weights.real(wv, attrs.required(node, args, 1))
             return self.float_ref(node, [x, w, attrs.optional(args, 2)])
@@ -74,8 +81,11 @@ class Conv(Op):
 
     def lower(self, node: Node, ctx: Lowering) -> None:
         w, y = ctx.value(node.inputs[1]), ctx.value(node.outputs[0])
-        consts, integer = weights.constants(node, ctx)
         ints = [*Window.of(node, w.shape[1:3]).ints(), _groups(node)]
+        if dynamic.is_dynamic(node):
+            dynamic.lower(node, ctx, ints)
+            return
+        consts, integer = weights.constants(node, ctx)
         if integer:
             ints += [*ctx.bounds(y.name, attrs.clamp(node)), 0]
         ctx.emit(
@@ -92,6 +102,8 @@ class Conv(Op):
         return weights.macs(attrs.required(node, inputs, 1), outputs[0])
 
     def padding(self, node: Node) -> tuple[int, int, int, int]:
+        if dynamic.is_dynamic(node):
+            return 0, 0, 0, 0  # it pads the bytes it makes
         top, left, bottom, right = attrs.ints(node, "pads", (0, 0, 0, 0))
         return top, left, bottom, right
 
@@ -99,6 +111,7 @@ class Conv(Op):
         yield from _float_examples(rng)
         yield from _integer_examples(rng)
         yield from _weights_examples(rng)
+        yield from _dynamic_examples(rng)
 
 
 #: label: (input [N,H,W,C], weights [O,kh,kw,C/groups], attributes)
@@ -177,3 +190,21 @@ def _weights_examples(rng: np.random.Generator) -> Iterator[Example]:
         ):
             operands = [f32("x", *x_shape), w, const_f32("b", rng, w_shape[0])]
             yield example(f"{label}_weights_{w.dtype}", rng, "Conv", operands, **attributes)
+
+
+def _dynamic_examples(rng: np.random.Generator) -> Iterator[Example]:
+    """Activations quantized on the fly; the second image is 30 times the first."""
+    for label, precision in (
+        ("1x1", "dynamic"),
+        ("3x3", "dynamic"),
+        ("3x3", "dynamic_row"),
+        ("3x3_stride2_asymmetric", "dynamic_row"),
+        ("5x3_strides_dilations", "dynamic"),
+        ("groups", "dynamic_row"),
+        ("depthwise", "dynamic"),
+    ):
+        x_shape, w_shape, attributes = _CASES[label]
+        x = rng.standard_normal((2, *x_shape[1:])).astype(np.float32)
+        x[1] *= 30
+        bias = const_f32("b", rng, w_shape[0])
+        yield dynamic.example("Conv", label, rng, x, w_shape, bias, precision, **attributes)

@@ -9,7 +9,7 @@ import numpy as np
 
 from octavo.errors import ShapeError
 from octavo.ir import Node, Shape, Value
-from octavo.ops import attrs, weights
+from octavo.ops import attrs, dynamic, weights
 from octavo.ops.base import Array, Example, Lowering, Op, register
 from octavo.ops.example_graphs import bias_s32, const_f32, example, f32, q8, weight_q8
 
@@ -38,6 +38,8 @@ class Linear(Op):
     def int_reason(
         self, node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value]
     ) -> str | None:
+        if dynamic.is_dynamic(node):
+            return dynamic.reason(inputs, outputs)
         return weights.integer_reason(inputs, outputs)
 
     def int_ref(
@@ -48,6 +50,11 @@ class Linear(Op):
         outputs: Sequence[Value],
     ) -> tuple[Array, ...]:
         xv, wv = attrs.required(node, inputs, 0), attrs.required(node, inputs, 1)
+        if dynamic.is_dynamic(node):
+            x, scale = dynamic.quantized(node, attrs.required(node, args, 0))
+            w = weights.centre(wv, attrs.required(node, args, 1))
+            acc = x @ w.T
+            return (dynamic.finish(node, acc, scale, wv, attrs.optional(args, 2)),)
         if not xv.is_8bit:  # 8-bit weights only
             x, w = attrs.required(node, args, 0), weights.real(wv, attrs.required(node, args, 1))
             return self.float_ref(node, [x, w, attrs.optional(args, 2)])
@@ -57,6 +64,9 @@ class Linear(Op):
         return (weights.finish(node, acc if bias is None else acc + bias, xv, wv, outputs[0]),)
 
     def lower(self, node: Node, ctx: Lowering) -> None:
+        if dynamic.is_dynamic(node):
+            dynamic.lower(node, ctx, ())
+            return
         y = ctx.value(node.outputs[0])
         consts, integer = weights.constants(node, ctx)
         ctx.emit(
@@ -99,3 +109,18 @@ class Linear(Op):
             w = weight_q8(rng, (12, 40), dtype, zero_points=dtype == "u8")
             operands = [f32("x", 3, 40), w, const_f32("b", rng, 12)]
             yield example(f"weights_{dtype}", rng, "Linear", operands)
+        yield from _dynamic_examples(rng)
+
+
+def _dynamic_examples(rng: np.random.Generator) -> Iterator[Example]:
+    """Activations quantized on the fly: rows of other magnitudes, of zeros, of one sign."""
+    bias = const_f32("b", rng, 21)
+    rows = rng.standard_normal((9, 37)).astype(np.float32)
+    rows *= np.float32(2.0) ** np.arange(-4, 5)[:, None]
+    rows[2], rows[3], rows[4] = 0, np.abs(rows[3]), -np.abs(rows[4])
+    for precision in ("dynamic", "dynamic_row"):
+        for label, x in (("rows", rows), ("batches", rows[:8].reshape(2, 4, 37))):
+            yield dynamic.example("Linear", label, rng, x, (21, 37), bias, precision)
+        yield dynamic.example(
+            "Linear", "clamp", rng, rows, (21, 37), None, precision, clamp=(0.0, 6.0)
+        )

@@ -3,7 +3,7 @@
 
 Without the attribute 8-bit values mean "int8". A Conv or Linear between float32 values with 8-bit
 weights computes in float32 ("weights"); the attribute keeps one from becoming int8 although its
-neighbours are.
+neighbours are, or lets it quantize its activations on the fly ("dynamic", "dynamic_row").
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from octavo.ir import Graph, Node
 LAYERS = frozenset(("Conv", "Linear"))
 #: Under which an ONNX node's metadata hold the attribute.
 PRECISION_KEY = "octavo.precision"
-#: Values of the attribute `precision`.
-ON_REQUEST = frozenset(("weights",))
+#: Values of the attribute `precision` that quantize activations on the fly.
+DYNAMIC = frozenset(("dynamic", "dynamic_row"))
+#: All its values.
+ON_REQUEST = DYNAMIC | {"weights"}
 
 
 def requested(node: Node) -> str | None:
@@ -25,11 +27,13 @@ def requested(node: Node) -> str | None:
 
 
 def executed(graph: Graph, node: Node) -> str:
-    """How reports call what an optimized graph does at a node: "int8", "weights int8", or the type
-    of the output ("float32" for f32)."""
+    """How reports call what an optimized graph does at a node: "int8", "dynamic int8", "weights
+    int8", or the type of the output ("float32" for f32)."""
     y = graph.values[node.outputs[0]]
     if y.is_8bit:
         return "int8"
+    if requested(node) in DYNAMIC:
+        return "dynamic int8"
     if node.op in LAYERS and graph.values[node.inputs[1]].is_8bit:
         return "weights int8"
     return "float32" if y.dtype == "f32" else y.dtype

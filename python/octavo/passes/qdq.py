@@ -17,8 +17,8 @@ from octavo import ops
 from octavo.ir import Affine, Graph, Node, Value, constant
 from octavo.ops import Op
 from octavo.ops.attrs import clamp
+from octavo.ops.precision import DYNAMIC, ON_REQUEST, requested
 from octavo.ops.precision import LAYERS as _LAYERS
-from octavo.ops.precision import ON_REQUEST, requested
 from octavo.passes.editor import Editor
 from octavo.passes.integer_bias import integer_bias
 from octavo.reference import real_value
@@ -40,16 +40,19 @@ def qdq(graph: Graph) -> Graph:
         if node.op in _CONVERSIONS or any(e.values[name].is_8bit for name in node.outputs):
             continue
         try:
-            if requested(node) in ON_REQUEST:
+            if requested(node) in DYNAMIC:
+                _quantize_on_the_fly(e, node)
+            elif requested(node) in ON_REQUEST:
                 _stored_weights(e, node)
             else:
                 _fuse(e, node)
             e.notes.pop(node.name, None)
         except _NotIntegerError as reason:
-            if node.op in _LAYERS and _stored_weights(e, node) and _is_float(e, node.inputs[0]):
-                e.notes.pop(node.name, None)  # 8-bit weights and nothing else: that was asked for
-            else:
-                e.notes[node.name] = str(reason)
+            e.notes[node.name] = str(reason)
+            if node.op not in _LAYERS or not _stored_weights(e, node):
+                continue
+            if requested(node) is None and _is_float(e, node.inputs[0]):
+                del e.notes[node.name]  # 8-bit weights and nothing else: that was asked for
     if not any(value.is_8bit and value.data is None for value in e.values.values()):
         e.notes.clear()  # no activation was ever meant to have 8 bits
     return e.finish()
@@ -95,18 +98,34 @@ def _stored_weights(e: Editor, node: Node) -> bool:
     w = e.stored_constant(node.inputs[1])
     if w is None or not w.is_8bit or w.affine.axis not in (None, 0):
         return False
-    e.change(node, inputs=(node.inputs[0], w.name, *node.inputs[2:]))
+    attrs = {**node.attrs, **({"precision": "weights"} if requested(node) in DYNAMIC else {})}
+    e.change(e.nodes[node.name], inputs=(node.inputs[0], w.name, *node.inputs[2:]), attrs=attrs)
     return True
+
+
+def _quantize_on_the_fly(e: Editor, node: Node) -> None:
+    """Lets a layer with a float32 input read its weights as stored and its bias as real numbers.
+
+    before: Linear(x f32, DequantizeLinear(w s8), b);  after: Linear(x f32, w s8, b f32)
+    """
+    w = e.stored_constant(node.inputs[1])
+    real = _with_real_parameters(e, node, 2)
+    operands = [e.values[name] for name in real.inputs]
+    if w is not None:
+        operands[1] = w
+    _check(ops.get(node), node, operands, e.values[node.outputs[0]])
+    e.change(real, inputs=tuple(value.name for value in operands))
 
 
 def _is_float(e: Editor, name: str) -> bool:
     return e.producer(name, "DequantizeLinear") is None
 
 
-def _with_real_parameters(e: Editor, node: Node) -> Node:
-    """The node with parameters that stand behind DequantizeLinear as float32 constants."""
-    names = [node.inputs[0]]
-    for name in node.inputs[1:]:
+def _with_real_parameters(e: Editor, node: Node, first: int = 1) -> Node:
+    """The node with parameters, its inputs from `first` on, that stand behind DequantizeLinear as
+    float32 constants."""
+    names = list(node.inputs[:first])
+    for name in node.inputs[first:]:
         stored = e.stored_constant(name)
         if stored is not None and stored.name != name:
             real = real_value(stored, np.asarray(stored.data))

@@ -17,7 +17,13 @@ __all__ = ["trace_document", "write_trace"]
 
 _PROCESS, _RUN, _RATE = 1, 1, "GMAC/s"
 # The viewer's own names for colours; one per precision.
-_COLORS = {"int8": "good", "weights int8": "bad", "float32": "bad", "copy": "grey"}
+_COLORS = {
+    "int8": "good",
+    "dynamic int8": "good",
+    "weights int8": "bad",
+    "float32": "bad",
+    "copy": "grey",
+}
 
 
 def _named(what: str, name: str) -> dict[str, Any]:
@@ -40,7 +46,7 @@ def _arguments(kernel: KernelInfo, duration: float) -> dict[str, Any]:
     if kernel.macs and duration > 0:
         rate = kernel.macs / duration / 1e3
         found[_RATE] = round(rate, 3)
-        if kernel.precision == "int8":
+        if kernel.precision in ("int8", "dynamic int8"):
             peak = measure_peak(kernel.isa) * max(1, kernel.threads)
             found["share of peak"] = round(rate / peak, 4)
     if kernel.reason:
