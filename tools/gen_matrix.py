@@ -47,8 +47,8 @@ FAMILIES = {
     "lut_s8": ("lut_s8",),
     "softmax_s8": ("softmax_s8",),
     "layer_norm_s8": ("layer_norm_s8",),
-    "conv_dynamic_s8": ("gemm_s8",),
-    "linear_dynamic_s8": ("gemm_s8",),
+    "conv_dynamic_s8": ("gemm_s8", "dynamic_s8"),
+    "linear_dynamic_s8": ("gemm_s8", "dynamic_s8"),
     "quantize": ("convert",),
     "dequantize": ("convert",),
 }
