@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from octavo.quantization import quantize
     from octavo.quantization.preprocessing import Preprocessing
     from octavo.quantization.recipe import Recipe
+    from octavo.report.explain import explain
     from octavo.report.profile import profile
     from octavo.session import Session, cpu_info
 
@@ -38,6 +39,7 @@ __all__ = [
     "bisect",
     "compare",
     "cpu_info",
+    "explain",
     "load",
     "profile",
     "quantize",
@@ -54,6 +56,7 @@ _HOME = {
     "bisect": "octavo.analysis.bisect",
     "compare": "octavo.comparison",
     "cpu_info": "octavo.session",
+    "explain": "octavo.report.explain",
     "load": "octavo.model",
     "profile": "octavo.report.profile",
     "quantize": "octavo.quantization",

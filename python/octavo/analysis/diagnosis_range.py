@@ -167,8 +167,8 @@ def _levels(view: View, layer: Layer, found: Range) -> Iterator[Finding]:
         f"the values [{found.least:.4g}, {found.most:.4g}] use {found.levels:.0f} of the 256 "
         f"levels of [{found.holds_low:.4g}, {found.holds_high:.4g}]: the scale "
         f"{layer.value.scale:.4g} is too large",
-        f"a scale near {wanted:.3g} is enough; look for outliers in the calibration data, or "
-        f"{rule_text(layer.name, activation_ranges='percentile', percentile=99.9)}",
+        f"{rule_text(layer.name, activation_ranges='percentile', percentile=99.9)} if calibration "
+        f"saw outliers; these data need a scale near {wanted:.3g}",
         found.step_noise,
         {
             "levels": found.levels,

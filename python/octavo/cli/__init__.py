@@ -19,6 +19,7 @@ COMMANDS = (
     "inspect",
     "run",
     "compare",
+    "explain",
     "sensitivity",
     "bench",
     "profile",
