@@ -4,6 +4,7 @@ ISA and thread count with the same bits, near the float network, and in ONNX Run
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,19 @@ from mixed_nets import feed, image_net, mixed, token_net
 
 import octavo
 from octavo import _core
+from octavo.errors import UnsupportedError
+from octavo.importers.onnx import load_onnx
 from octavo.ir import Graph
 from octavo.ops.example_graphs import const_f32, f32, graph_of, weight_q8
 from octavo.passes import run_model_pipeline
 from octavo.plan.build import build
 from octavo.reference import run_float, run_int
 
+onnx = pytest.importorskip("onnx", reason="NOT RUN: needs .[dev]")
+
+from onnx.reference import ReferenceEvaluator  # noqa: E402
+
+SHARED = Path(os.environ.get("OCTAVO_SHARED", Path(__file__).parents[3] / "shared"))
 _ISAS = [entry["name"] for entry in _core.isa_list() if entry["built"] and entry["supported"]]
 _SHOWN = {
     "int8": "int8",
@@ -49,11 +57,14 @@ def layers(graph: Graph) -> list[str]:
     return [node.name for node in run_model_pipeline(graph).nodes if node.op in _LAYERS]
 
 
-def by_onnxruntime(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    """The first output as float kernels compute it: no graph rewriting, Q and DQ as they stand."""
+def by_onnxruntime(path: Path, inputs: dict[str, np.ndarray], rewrite: bool = True) -> np.ndarray:
+    """The first output, by integer kernels that do not saturate: a rewriting of the graph does
+    that. Another one computes dequantized weights with less than float32."""
     ort = pytest.importorskip("onnxruntime", reason="NOT RUN: needs .[dev]")
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not rewrite:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.x64quantprecision", "1")
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None, inputs)[0])
 
@@ -84,7 +95,7 @@ def test_weights_alone(net, tmp_path: Path) -> None:
     assert not again.float_reasons
     read = through_onnx(model, tmp_path / "m.onnx")
     np.testing.assert_array_equal(read.compile(strict=True).run(inputs)[name], got[name])
-    witness = by_onnxruntime(tmp_path / "m.onnx", inputs)
+    witness = by_onnxruntime(tmp_path / "m.onnx", inputs, rewrite=False)
     np.testing.assert_allclose(witness, got[name], rtol=0, atol=1e-5)
     assert again.weight_bytes == model.weight_bytes < 0.35 * octavo.Model(graph).weight_bytes
 
@@ -94,7 +105,8 @@ def test_each_layer_in_its_own_numbers(seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
     graph = image_net(seed)
     inputs = feed(graph, seed)
-    wanted = {name: str(rng.choice(list(_SHOWN))) for name in layers(graph)}
+    choices = [name for name in _SHOWN if name != "dynamic_row"]  # which ONNX has not
+    wanted = {name: str(rng.choice(choices)) for name in layers(graph)}
     others = [n.name for n in graph.nodes if n.name not in wanted]
     wanted.update((name, str(rng.choice(["int8", "float32"]))) for name in others)
     model = octavo.Model(mixed(graph, inputs, wanted))
@@ -135,6 +147,16 @@ def test_quantized_on_the_fly(net, precision: str, tmp_path: Path) -> None:
     model.save(tmp_path / "m.octavo")
     again = octavo.load(tmp_path / "m.octavo").compile().run(inputs)
     np.testing.assert_array_equal(again[name], got[name])
+    if precision == "dynamic_row":
+        with pytest.raises(UnsupportedError, match="per tensor only"):
+            model.to_onnx(tmp_path / "m.onnx")
+        return
+    read = through_onnx(model, tmp_path / "m.onnx")
+    written = {node.op_type for node in onnx.load(tmp_path / "m.onnx").graph.node}
+    assert "DynamicQuantizeLinear" in written and not written & {"Conv", "MatMul", "Gemm"}
+    np.testing.assert_array_equal(read.compile(strict=True).run(inputs)[name], got[name])
+    witness = by_onnxruntime(tmp_path / "m.onnx", inputs)
+    np.testing.assert_allclose(witness, got[name], rtol=0, atol=1e-5 * np.abs(witness).max())
 
 
 @pytest.mark.parametrize("precision", ["dynamic", "dynamic_row"])
@@ -155,3 +177,66 @@ def test_activations_without_a_range(precision: str) -> None:
         np.testing.assert_array_equal(got, want, err_msg=isa)
     if precision == "dynamic_row":
         np.testing.assert_array_equal(want[3:6], np.broadcast_to(bias.data, (3, 21)))
+
+
+def test_product_written_by_another_quantizer() -> None:
+    """The file has weights and scales as inputs, which must be constants here."""
+    path = SHARED / "models/onnxruntime_tests/dynamic_quantize_matmul_int8_bias.onnx"
+    if not path.is_file():
+        pytest.skip(f"NOT RUN: {path.name} is not under OCTAVO_SHARED")
+    model = onnx.load(path)
+    shapes = {"x": (3, 40), "w": (40, 9)}
+    with pytest.raises(UnsupportedError, match="'b_scale' is computed at run time"):
+        load_onnx(model, {"A": shapes["x"], "B": shapes["w"]})
+    rng = np.random.default_rng(6)
+    values = {
+        "B": rng.integers(-128, 128, shapes["w"]).astype(np.int8),
+        "b_scale": rng.uniform(0.01, 0.02, 9).astype(np.float32),
+        "bias": rng.standard_normal(9).astype(np.float32),
+    }
+    inputs = {item.name: item for item in model.graph.input}
+    for name, data in values.items():
+        model.graph.input.remove(inputs[name])
+        model.graph.initializer.append(onnx.numpy_helper.from_array(data, name))
+    x = rng.standard_normal(shapes["x"]).astype(np.float32)
+    octavo_model = octavo.Model(load_onnx(model, {"A": shapes["x"]}))
+    session = octavo_model.compile(strict=True)
+    assert {k.precision for k in session.kernels() if k.macs} == {"dynamic int8"}
+    (got,) = session.run({"A": x}).values()
+    witness = ReferenceEvaluator(model).run(None, {"A": x})[0]
+    np.testing.assert_array_equal(got, witness)
+
+
+@pytest.mark.parametrize("damage", ["other zero point", "computed weights", "sum read elsewhere"])
+def test_incomplete_patterns_are_refused_by_name(damage: str) -> None:
+    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
+    w = "q2" if damage == "computed weights" else "w"
+    zero = "z2" if damage == "other zero point" else "z"
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+        helper.make_node("DynamicQuantizeLinear", ["v"], ["q2", "s2", "z2"]),
+        helper.make_node(
+            "MatMulInteger",
+            [
+                "q",
+                "q2" if damage == "computed weights" else "w",
+                "z2" if "other" in damage else "z",
+            ],
+            ["p"],
+        ),
+        helper.make_node("Cast", ["p"], ["f"], to=floats),
+        helper.make_node("Mul", ["s", "ws"], ["m"]),
+        helper.make_node("Mul", ["f", "m"], ["y"]),
+    ]
+    if damage == "sum read elsewhere":
+        nodes[-1] = helper.make_node("Neg", ["f"], ["y"])
+    inputs = [helper.make_tensor_value_info(name, floats, (4, 4)) for name in "xv"]
+    constants = [
+        onnx.numpy_helper.from_array(np.ones((4, 4), np.int8), "w"),
+        onnx.numpy_helper.from_array(np.float32(0.1), "ws"),
+    ]
+    output = [helper.make_tensor_value_info("y", floats, (4, 4))]
+    graph = helper.make_graph(nodes, "g", inputs, output, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    with pytest.raises(UnsupportedError, match=r"^node '"):
+        load_onnx(model)

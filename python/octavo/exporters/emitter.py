@@ -93,6 +93,12 @@ class Emitter:
         self.nodes.append(helper.make_node(op, list(inputs), [output], name=name, **given))
         return output
 
+    def several(self, op: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        """Appends a node with several outputs."""
+        name = free_name(f"{outputs[0]}/{op}", self._titles)
+        self._titles.add(name)
+        self.nodes.append(helper.make_node(op, list(inputs), list(outputs), name=name))
+
     def begin(self, node: Node) -> None:
         """The operator emitted for an IR node takes its name; helpers around it do not."""
         self._pending = node.name

@@ -11,9 +11,11 @@ import numpy as np
 
 from octavo.errors import UnsupportedError
 from octavo.exporters.emitter import NCHW, Emitter, Order, identity
+from octavo.exporters.onnx_dynamic import dynamic_layer, reads_stored
 from octavo.exporters.onnx_norm import cast, gather, layer_norm, reduce_mean
 from octavo.files import write_atomic
 from octavo.ir import Graph, Node
+from octavo.ops.dynamic import is_dynamic
 
 if TYPE_CHECKING:
     import onnx
@@ -30,9 +32,6 @@ _UNARY_ATTRS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta")}
 def _conv(e: Emitter, node: Node) -> None:
     x, w = node.inputs[0], node.inputs[1]
     values = e.graph.values
-    inputs = [e.dequantized(x, NCHW), e.dequantized(w, NCHW)]
-    if len(node.inputs) > 2 and node.inputs[2]:
-        inputs.append(e.dequantized_bias(node.inputs[2], values[x], values[w]))
     attrs = {
         "kernel_shape": list(values[w].shape[1:3]),
         "strides": list(node.attrs["strides"]),
@@ -40,11 +39,20 @@ def _conv(e: Emitter, node: Node) -> None:
         "pads": list(node.attrs["pads"]),
         "group": int(node.attrs["groups"]),
     }
+    if is_dynamic(node):
+        dynamic_layer(e, node, attrs)
+        return
+    inputs = [e.dequantized(x, NCHW), e.dequantized(w, NCHW)]
+    if len(node.inputs) > 2 and node.inputs[2]:
+        inputs.append(e.dequantized_bias(node.inputs[2], values[x], values[w]))
     result = e.main("Conv", inputs, e.fresh(node.outputs[0]), attrs)
     e.finish(node.outputs[0], NCHW, result, node.attrs.get("clamp"))
 
 
 def _linear(e: Emitter, node: Node) -> None:
+    if is_dynamic(node):
+        dynamic_layer(e, node, {})
+        return
     x, w = node.inputs[0], node.inputs[1]
     values = e.graph.values
     rank = len(values[x].shape)
@@ -238,6 +246,8 @@ def _quantize(e: Emitter, node: Node) -> None:
 
 def _dequantize(e: Emitter, node: Node) -> None:
     source, output = e.graph.values[node.inputs[0]], node.outputs[0]
+    if reads_stored(e, output):
+        return
     orders: Sequence[Order] = [e.order(source.name)]
     if source.data is not None and len(source.shape) == 4:
         readers = {reader.op for reader in e.graph.consumers.get(output, ())}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 # The handler modules fill the table `HANDLERS`.
@@ -36,13 +35,14 @@ from octavo.importers.onnx_binding import (
     symbols_of,
 )
 from octavo.importers.onnx_builder import HANDLERS, Builder, Handler
+from octavo.importers.onnx_dynamic import take_dynamic
 from octavo.importers.onnx_fold import try_fold
 from octavo.importers.onnx_proto import Source, parse_model, read_bytes, read_source
 from octavo.importers.onnx_qoperator import rewrite_qoperator
 from octavo.importers.onnx_quant import adopt_input_parameters
 from octavo.importers.onnx_schema import check_schema
 from octavo.ir import DTYPE_NAMES, Graph, Node, Value, prune, topological, verify
-from octavo.ops.precision import LAYERS, PRECISION_KEY
+from octavo.ops.precision import PRECISION_KEY
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -50,11 +50,8 @@ if TYPE_CHECKING:
 #: What an operator that is not supported could be replaced by.
 _WAYS_OUT = {
     "ConvTranspose": "replace it by Resize and Conv before quantizing",
-    "DynamicQuantizeLinear": "quantize the model statically, with calibration data",
     "If": "export the model without control flow",
     "Loop": "export the model without control flow",
-    "MatMulInteger": "quantize the model statically, with calibration data",
-    "ConvInteger": "quantize the model statically, with calibration data",
     "Resize": "cut the model before it, or run that part elsewhere",
 }
 #: What malformed but parseable nodes make NumPy and Python raise.
@@ -141,21 +138,14 @@ def _translate_node(b: Builder, node: Node) -> None:
         resolved = Node(node.name, node.op, inputs, node.outputs, node.attrs)
         for step in _steps(b, resolved):
             first = len(b.nodes)
-            if not try_fold(b, step):
+            if not (take_dynamic(b, step) or try_fold(b, step)):
                 _handler(b, step)(b, step)
             if PRECISION_KEY in step.attrs:
-                b.nodes[first:] = [_marked(made, step) for made in b.nodes[first:]]
+                b.mark(first, str(step.attrs[PRECISION_KEY]))
     except OctavoError:
         raise
     except _MALFORMED as error:
         raise FormatError(f"{node.label()}: attributes or inputs make no sense: {error}") from error
-
-
-def _marked(made: Node, step: Node) -> Node:
-    """What a node with a precision in its metadata became: its layer computes so."""
-    if made.op not in LAYERS:
-        return made
-    return replace(made, attrs={**made.attrs, "precision": step.attrs[PRECISION_KEY]})
 
 
 def _steps(b: Builder, node: Node) -> Iterator[Node]:

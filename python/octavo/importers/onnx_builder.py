@@ -17,6 +17,7 @@ import numpy as np
 from octavo import ops
 from octavo.errors import FormatError, GraphError, UnsupportedError
 from octavo.ir import Affine, Array, Node, Quantization, Shape, Value, constant
+from octavo.ops.precision import LAYERS
 
 Handler = Callable[["Builder", Node], None]
 #: ONNX op ("domain:" first unless ONNX's own) -> its translation.
@@ -77,6 +78,7 @@ class Builder:
         self.values: dict[str, Value] = {}
         self.nodes: list[Node] = []
         self.alias: dict[str, str] = {}
+        self.symbols: dict[str, object] = {}  # parts of a pattern: see onnx_dynamic
         self.folded_elements = 0
         self._names: set[str] = set(constants)
         self._node_names: set[str] = set()
@@ -116,6 +118,12 @@ class Builder:
         else:
             raise GraphError(f"tensor '{name}' is produced by nothing")
         return self.values[name]
+
+    def mark(self, first: int, precision: str) -> None:
+        """Gives the layers among the nodes from `first` on their attribute `precision`."""
+        for index, made in enumerate(self.nodes[first:], first):
+            if made.op in LAYERS:
+                self.nodes[index] = replace(made, attrs={**made.attrs, "precision": precision})
 
     def shape(self, node: Node, index: int) -> Shape:
         """Shape of an input, without making a constant enter the graph."""
