@@ -3,6 +3,7 @@
 
 import json
 import shlex
+import signal
 
 import numpy as np
 import pytest
@@ -230,3 +231,32 @@ def test_quantize_on_a_folder_of_images(octavo_cli, float_onnx, tmp_path):
     octavo_cli(*arguments, "--crop", "9000", "--output", tmp_path / "q.onnx").refused(
         "InvalidArgumentError", "set resize, crop"
     )
+
+
+def test_ctrl_c_leaves_a_checkpoint_that_goes_on(
+    octavo_cli, float_onnx, digits, tmp_path, monkeypatch
+):
+    pytest.importorskip("rich", reason="NOT RUN: needs pip install 'octavo[onnx]'")
+    from octavo.quantization.runner import GraphRunner
+
+    def quantize(name, *more):
+        return octavo_cli("quantize", float_onnx, "--calibration", digits, "--output",
+                          tmp_path / name, *more)  # fmt: skip
+
+    assert quantize("whole.octavo", "--no-checkpoint").code == 0
+    run, calls = GraphRunner.run, []
+
+    def pressed(self, inputs):
+        calls.append(1)
+        if len(calls) == 4:
+            signal.raise_signal(signal.SIGINT)
+        return run(self, inputs)
+
+    monkeypatch.setattr(GraphRunner, "run", pressed)
+    stopped = quantize("q.octavo")
+    assert stopped.code == 130 and not (tmp_path / "q.octavo").exists()
+    assert f"{tmp_path / 'q.octavo'}.calibration': the same command goes on" in stopped.err
+    assert (tmp_path / "q.octavo.calibration").exists()
+    assert quantize("q.octavo").code == 0
+    assert not (tmp_path / "q.octavo.calibration").exists()
+    assert (tmp_path / "q.octavo").read_bytes() == (tmp_path / "whole.octavo").read_bytes()

@@ -4,13 +4,20 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from octavo.cli.common import print_json, random_inputs, size
 from octavo.errors import InvalidArgumentError
 from octavo.model import Model, load
-from octavo.quantization import METHODS, Quantized, run_quantizer
+from octavo.quantization import METHODS, Progress, Quantized, run_quantizer
+from octavo.quantization.checkpoint import Checkpoint
 from octavo.quantization.data import Batches, open_data
 from octavo.quantization.preprocessing import PRESETS
 from octavo.quantization.progress import progress_bar
@@ -61,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     images.add_argument("--std", type=_numbers, metavar="A,B,C", help="divided by then")
     images.add_argument("--layout", help="NCHW or NHWC")
     parser.add_argument("--output", required=True, metavar="FILE", help=".onnx (QDQ) or .octavo")
+    parser.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="keeps the calibration, to go on after a kill (default: OUTPUT.calibration)",
+    )
+    parser.add_argument("--no-checkpoint", action="store_true", help="keep nothing")
     parser.add_argument("--recipe", metavar="FILE", help="what to quantize how (JSON)")
     parser.add_argument("--ranges", choices=METHODS, help="range method (default: the recipe's)")
     parser.add_argument(
@@ -106,6 +119,45 @@ def _data(model: Model, arguments: argparse.Namespace) -> Batches:
     )
 
 
+def _checkpoint(arguments: argparse.Namespace) -> str | None:
+    if arguments.no_checkpoint or arguments.calibration is None:
+        return None
+    return str(arguments.checkpoint or f"{arguments.output}.calibration")
+
+
+@contextmanager
+def _interruptible(progress: Progress, checkpoint: str | None) -> Iterator[Progress]:
+    """The progress callback, in which the first Ctrl-C takes effect: between two samples, so that
+    the checkpoint holds all that was done. The second one takes effect at once."""
+    pressed = False
+
+    def press(signum: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            signal.default_int_handler(signum, frame)
+        pressed = True
+
+    def told(stage: str, done: int, total: int | None) -> None:
+        progress(stage, done, total)
+        if pressed:
+            raise KeyboardInterrupt
+
+    own = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, press) if own else None
+    try:
+        yield told
+    except KeyboardInterrupt:
+        if checkpoint is not None and Path(checkpoint).exists():
+            print(
+                f"octavo: the calibration so far is in '{checkpoint}': the same command goes on",
+                file=sys.stderr,
+            )
+        raise
+    finally:
+        if own:
+            signal.signal(signal.SIGINT, before)
+
+
 def _document(model: Model, made: Model, result: Quantized, output: str) -> dict[str, Any]:
     spec = result.calibration.preprocessing
     return {
@@ -142,20 +194,24 @@ def run(arguments: argparse.Namespace) -> int:
         )
     model = load(arguments.model)
     data = _data(model, arguments)
-    with progress_bar("octavo quantize") as progress:
+    checkpoint = _checkpoint(arguments)
+    with progress_bar("octavo quantize") as progress, _interruptible(progress, checkpoint) as told:
         result = run_quantizer(
             model.source,
             data,
             recipe=arguments.recipe,
             ranges=arguments.ranges,
             exclude=arguments.exclude,
-            progress=progress,
+            progress=told,
+            checkpoint=checkpoint,
         )
     made = Model(result.graph, reference=model.source)
     if ending == ".onnx":
         made.to_onnx(arguments.output)
     else:
         made.save(arguments.output)
+    if checkpoint is not None:
+        Checkpoint(checkpoint, {}).remove()
     document = _document(model, made, result, arguments.output)
     if arguments.json:
         print_json(document)

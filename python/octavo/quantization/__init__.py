@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from octavo.ir import Graph
 from octavo.model import Model, load
 from octavo.passes import run_model_pipeline
 from octavo.quantization.calibration import Calibration, Progress, calibrate, graph_digest
+from octavo.quantization.checkpoint import Checkpoint
 from octavo.quantization.data import Batches, Data, open_data
 from octavo.quantization.insert import insert_qdq
 from octavo.quantization.observers import Histogram, Statistics
@@ -84,8 +86,13 @@ def run_quantizer(
     ranges: str | None = None,
     exclude: Iterable[str] = (),
     progress: Progress | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Quantized:
-    """`quantize_graph` with everything that it found out; the stages in order."""
+    """`quantize_graph` with everything that it found out; the stages in order.
+
+    `checkpoint` is a file that keeps the calibration, so that it goes on after a kill; the caller
+    deletes it when the result is safe (`Checkpoint.remove`).
+    """
     if any(value.quant is not None for value in graph.values.values()):
         raise QuantizationError(
             f"model '{graph.name}' is quantized already; quantize the float model it came from"
@@ -98,7 +105,7 @@ def run_quantizer(
     precision = {name: s.precision for name, s in settings.items() if s.precision != "int8"}
     nodes = quantized_nodes(floating, precision)
     values = quantized_values(floating, nodes)
-    found = _calibrated(floating, values, calibration, told, progress)
+    found = _calibrated(floating, values, calibration, told, progress, checkpoint)
     groups = sharing_groups(floating, nodes, values)
     chosen = choose_ranges(floating, nodes, groups, found.statistics, settings)
     result = insert_qdq(
@@ -121,10 +128,18 @@ def _calibrated(
     calibration: Batches | Calibration,
     recipe: Recipe,
     progress: Progress | None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Calibration:
     if not isinstance(calibration, Calibration):
-        keep = recipe.optimization_samples
-        return calibrate(graph, values, calibration, keep=keep, seed=recipe.seed, progress=progress)
+        return calibrate(
+            graph,
+            values,
+            calibration,
+            keep=recipe.optimization_samples,
+            seed=recipe.seed,
+            progress=progress,
+            checkpoint=None if checkpoint is None else _checkpoint(checkpoint, graph, recipe),
+        )
     missing = [name for name in values if name not in calibration.statistics]
     if calibration.digest != graph_digest(graph) or missing:
         raise InvalidArgumentError(
@@ -132,6 +147,11 @@ def _calibrated(
             + (f" (it lacks {missing[:3]})" if missing else "")
         )
     return calibration
+
+
+def _checkpoint(path: str | os.PathLike[str], graph: Graph, recipe: Recipe) -> Checkpoint:
+    told = json.dumps(recipe.to_dict(), sort_keys=True)
+    return Checkpoint(path, {"model": graph_digest(graph), "recipe": told})
 
 
 def quantize_graph(
@@ -184,6 +204,7 @@ def quantize(
     samples: int | None = None,
     preprocess: Preprocessing | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     progress: Progress | bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Quantizes a float model to int8.
 
@@ -195,7 +216,9 @@ def quantize(
     a preset ("imagenet", "unit", "signed", "raw"), a JSON file or a Preprocessing; it is stored in
     the model. `recipe` says what to quantize how; `ranges` (range method) and `exclude` (nodes that
     stay in float32) are shortcuts on top of it. `progress` is True for a bar on stderr, or is
-    called with (stage, done, total).
+    called with (stage, done, total). `checkpoint` is a file that keeps what calibration has found
+    every few seconds: the same call goes on from there after a kill, with the same result byte for
+    byte, and deletes it in the end.
 
     Returns a quantized Model whose `reference` is the float network. Raises what `quantize_graph`
     raises, FormatError (a damaged file, naming it) and MissingExtraError.
@@ -207,12 +230,15 @@ def quantize(
         data = calibration
         if not isinstance(data, Calibration):
             data = open_data(floating.source, data, samples=samples, preprocess=preprocess)
-        source = quantize_graph(
+        result = run_quantizer(
             floating.source,
             data,
             recipe=recipe,
             ranges=ranges,
             exclude=exclude,
             progress=progress or None,
+            checkpoint=checkpoint,
         )
-    return Model(source, reference=floating.source)
+    if checkpoint is not None:
+        Checkpoint(checkpoint, {}).remove()
+    return Model(result.graph, reference=floating.source)

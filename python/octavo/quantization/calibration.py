@@ -4,32 +4,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.errors import InvalidArgumentError, OctavoError
+from octavo.errors import InvalidArgumentError
 from octavo.ir import Graph
 from octavo.plan.encode import ConstantPool
 from octavo.plan.graph_json import encode_graph
+from octavo.quantization.checkpoint import Checkpoint
 from octavo.quantization.data import Batches, Data, named, open_data
 from octavo.quantization.observers import Statistics
 from octavo.quantization.preprocessing import Preprocessing
 from octavo.quantization.runner import GraphRunner
+from octavo.quantization.sampling import Cutter, Reservoir
 
-__all__ = ["KEPT_BYTES", "Calibration", "Progress", "calibrate", "graph_digest"]
+__all__ = ["Calibration", "Progress", "calibrate", "graph_digest"]
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 #: Called with (stage, done, total) as work goes on; `total` is None where nobody knows it.
 Progress = Callable[[str, int, int | None], None]
-#: Kept samples for the optimization of weights take at most this.
-KEPT_BYTES = 96 << 20
-#: Several small samples run at once, as long as all their tensors together take less.
-_CHUNK_BYTES, _CHUNK_SAMPLES = 32 << 20, 64
 
 
 @dataclass
@@ -57,138 +55,55 @@ def graph_digest(graph: Graph) -> str:
     return found.hexdigest()
 
 
-class Reservoir:
-    """An unbiased draw of `capacity` out of a stream of unknown length (Vitter's algorithm R)."""
-
-    def __init__(self, capacity: int, seed: int) -> None:
-        self._capacity = capacity
-        self._rng = np.random.default_rng(seed)
-        self._kept: dict[int, tuple[int, Arrays]] = {}
-        self._seen = 0
-
-    def offer(self, arrays: Mapping[str, Array]) -> None:
-        """The next of the stream; copied if it is kept."""
-        if self._seen == 0:
-            size = max(1, sum(array.nbytes for array in arrays.values()))
-            self._capacity = min(self._capacity, max(1, KEPT_BYTES // size))
-        slot = self._seen
-        if slot >= self._capacity:
-            slot = int(self._rng.integers(0, self._seen + 1))
-        if slot < self._capacity:
-            self._kept[slot] = (self._seen, {name: a.copy() for name, a in arrays.items()})
-        self._seen += 1
-
-    def kept(self) -> list[Arrays]:
-        """What was drawn, in the order of the stream."""
-        return [arrays for _, arrays in sorted(self._kept.values(), key=lambda entry: entry[0])]
-
-
-class _Cutter:
-    """Cuts batches into samples along the first axis of all inputs.
-
-    A fixed first dimension is the size of a sample. Along a symbolic one a sample is a slice, if
-    the network gives the same results for two slices together as one by one; otherwise (the axis is
-    time, not the batch) a batch as it came is a sample. Small samples whose tensors also keep them
-    apart run several at once, which changes no number.
-    """
-
-    def __init__(self, runner: GraphRunner, values: Collection[str]) -> None:
-        graph = runner.graph
-        self._runner = runner
-        self._values = [name for name in values if graph.values[name].data is None]
-        self._decided = False
-        self._whole = False
-        self.chunk = 1
-        self._units = {
-            name: 1 if (graph.dynamic.get(name) or (None,))[0] else (value.shape or (1,))[0]
-            for name, value in ((name, graph.values[name]) for name in graph.inputs)
-        }
-
-    def _count(self, arrays: Arrays) -> int:
-        """Samples in a batch; 1 where it cannot be cut."""
-        counts = set()
-        for name, unit in self._units.items():
-            if arrays[name].ndim == 0 or arrays[name].shape[0] % unit:
-                return 1
-            counts.add(arrays[name].shape[0] // unit)
-        return counts.pop() if len(counts) == 1 else 1
-
-    def part(self, arrays: Arrays, start: int, stop: int) -> Arrays:
-        """Samples start to stop of a batch."""
-        return {
-            name: arrays[name][start * unit : stop * unit] for name, unit in self._units.items()
-        }
-
-    def cut(self, arrays: Arrays) -> int:
-        """How many samples a batch holds; the first batch of several decides how it is cut."""
-        count = self._count(arrays)
-        if count == 1:
-            return 1
-        if not self._decided:
-            self._decide(arrays)
-        return 1 if self._whole else count
-
-    def _run(self, arrays: Arrays) -> tuple[Arrays, Arrays]:
-        outputs = self._runner.run(arrays)
-        return outputs, {name: self._runner.read(name) for name in self._values}
-
-    def _decide(self, arrays: Arrays) -> None:
-        self._decided = True
-        dynamic = any(symbols[0] for symbols in self._runner.graph.dynamic.values() if symbols)
-        first = self._run(self.part(arrays, 0, 1))
-        arena = self._runner.arena_bytes
-        second = self._run(self.part(arrays, 1, 2))
-        try:
-            both = self._run(self.part(arrays, 0, 2))
-        except OctavoError:
-            self._whole = dynamic
-            return
-        alike = [
-            all(_is_pair(a[name], b[name], ab[name]) for name in ab)
-            for a, b, ab in zip(first, second, both, strict=True)
-        ]
-        self._whole = dynamic and not alike[0]
-        if all(alike):
-            self.chunk = int(np.clip(_CHUNK_BYTES // max(1, arena), 1, _CHUNK_SAMPLES))
-
-
-def _is_pair(first: Array, second: Array, both: Array) -> bool:
-    """Is `both` the two others behind each other, but for rounding?"""
-    if first.ndim == 0 or both.shape != (2 * first.shape[0], *first.shape[1:]):
-        return False
-    expected = np.concatenate([first, second])
-    if expected.size == 0 or expected.dtype.kind not in "f":
-        return bool(np.array_equal(both, expected))
-    return bool(np.allclose(both, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max()))
-
-
 class _Collector:
     """The pass over the data, sample by sample."""
 
-    def __init__(self, graph: Graph, values: Collection[str], reservoir: Reservoir) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        values: Collection[str],
+        reservoir: Reservoir,
+        checkpoint: Checkpoint | None,
+    ) -> None:
         self.statistics = {name: Statistics(name) for name in values}
+        self.digest = hashlib.blake2b(digest_size=16)
+        self.samples = 0  # of the data so far
+        self.counted = 0  # in the statistics: ahead of `samples` while a resumed run catches up
         self._graph = graph
         self._runner = GraphRunner(graph)
-        self._cutter = _Cutter(self._runner, values)
+        self._cutter = Cutter(self._runner, values)
         self._reservoir = reservoir
         self._observed = [name for name in values if graph.values[name].data is None]
-        self.digest = hashlib.blake2b(digest_size=16)
-        self.samples = 0
+        self._checkpoint = checkpoint
+        self._expected = ""  # the digest of what is counted
+        self._whole = True  # between two samples, not within one
+        if checkpoint is not None and (found := checkpoint.load(values)) is not None:
+            self.counted, self._expected, self.statistics = found
 
     def add(self, arrays: Arrays) -> Iterator[int]:
         """Takes in a batch; yields the number of samples so far."""
         count = self._cutter.cut(arrays)
-        step = self._cutter.chunk
-        for start in range(0, count, step):
-            stop = min(start + step, count)
+        start = 0
+        while start < count:
+            stop = min(start + self._cutter.chunk, count)
+            if self.samples < self.counted:
+                stop = min(stop, start + self.counted - self.samples)
             for index in range(start, stop):
-                part = self._cutter.part(arrays, index, index + 1) if count > 1 else arrays
-                self._note(part)
-            chunk = self._cutter.part(arrays, start, stop) if count > 1 else arrays
-            self._runner.run(chunk)
-            for name in self._observed:
-                self.statistics[name].add(self._runner.read(name), stop - start)
-            self.samples += stop - start
+                self._note(self._cutter.part(arrays, index, index + 1) if count > 1 else arrays)
+            if self.samples < self.counted:
+                self.samples += stop - start
+                self._check()
+            else:
+                self._whole = False
+                self._runner.run(self._cutter.part(arrays, start, stop) if count > 1 else arrays)
+                for name in self._observed:
+                    self.statistics[name].add(self._runner.read(name), stop - start)
+                self.samples += stop - start
+                self.counted = self.samples
+                self._whole = True
+                if self._checkpoint is not None and self._checkpoint.due():
+                    self.save()
+            start = stop
             yield self.samples
 
     def _note(self, sample: Arrays) -> None:
@@ -197,6 +112,40 @@ class _Collector:
             self.digest.update(f"{name}\0{array.dtype}{array.shape}".encode())
             self.digest.update(array.reshape(-1).data.cast("B"))
         self._reservoir.offer(sample)
+
+    def _check(self) -> None:
+        """Is the data of the checkpoint what came again?"""
+        assert self._checkpoint is not None
+        if self.samples == self.counted and self.digest.hexdigest() != self._expected:
+            self._checkpoint.refuse("other data, or the same in another order")
+
+    def save(self) -> None:
+        """Writes the checkpoint, unless the statistics are within a sample or behind the file's."""
+        if self._checkpoint is not None and self._whole and self.samples == self.counted > 0:
+            self._checkpoint.save(self.counted, self.digest.hexdigest(), self.statistics)
+
+    def finish(self, graph: Graph, batches: Batches) -> Calibration:
+        """What was found, once the data has ended."""
+        if self.samples == 0:
+            raise InvalidArgumentError(
+                "calibration yielded no batch; give at least one (32 and more are usual)"
+            )
+        if self.samples < self.counted:
+            assert self._checkpoint is not None
+            self._checkpoint.refuse(f"more data: {self.counted} samples")
+        self.save()
+        for name, statistics in self.statistics.items():
+            constant = graph.values[name].data
+            if constant is not None:
+                statistics.add_constant(constant)
+        return Calibration(
+            self.statistics,
+            self.samples,
+            self._reservoir.kept(),
+            graph_digest(graph),
+            self.digest.hexdigest(),
+            batches.preprocessing,
+        )
 
 
 def calibrate(
@@ -207,34 +156,26 @@ def calibrate(
     keep: int = 0,
     seed: int = 0,
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Calibration:
     """Statistics of `values` (names of float32 tensors of `graph`) over all of `data`, in one pass.
 
     `graph` runs as it is. `data` is anything that `open_data` takes; `keep` of its samples are
-    drawn by `seed` and returned.
+    drawn by `seed` and returned. `checkpoint` is written every few seconds and when the work is
+    interrupted; one that is there is gone on from, to the same result bit by bit. The data is read
+    again from its beginning then, to see that it is the same.
 
     Raises InvalidArgumentError, ShapeError, QuantizationError (NaN or infinity, naming the batch or
-    the tensor), and what planning the graph raises.
+    the tensor), FormatError (a damaged checkpoint) and what planning the graph raises.
     """
-    collector = _Collector(graph, values, Reservoir(keep, seed))
+    collector = _Collector(graph, values, Reservoir(keep, seed), checkpoint)
     batches = open_data(graph, data)
-    for what, batch in batches:
-        for done in collector.add(named(graph, batch, what)):
-            if progress is not None:
-                progress("calibrate", done, batches.total)
-    if collector.samples == 0:
-        raise InvalidArgumentError(
-            "calibration yielded no batch; give at least one (32 and more are usual)"
-        )
-    for name in values:
-        constant = graph.values[name].data
-        if constant is not None:
-            collector.statistics[name].add_constant(constant)
-    return Calibration(
-        collector.statistics,
-        collector.samples,
-        collector._reservoir.kept(),
-        graph_digest(graph),
-        collector.digest.hexdigest(),
-        batches.preprocessing,
-    )
+    try:
+        for what, batch in batches:
+            for done in collector.add(named(graph, batch, what)):
+                if progress is not None:
+                    progress("calibrate", done, batches.total)
+    except KeyboardInterrupt:
+        collector.save()
+        raise
+    return collector.finish(graph, batches)

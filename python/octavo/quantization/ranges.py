@@ -61,12 +61,20 @@ class _Sums:
         self.centres, counts = histogram.bins()
         self.low, self.high = min(histogram.low, 0.0), max(histogram.high, 0.0)
         self.width = histogram.range / 4096.0
-        self.counts = counts.astype(np.float64)
-        n = self.counts
+        self.counts = n = counts.astype(np.float64)
+        self._before = np.concatenate([[0], np.cumsum(histogram.counts > 0)])
         zero = np.zeros(1)
         self.n = np.concatenate([zero, np.cumsum(n)])
         self.nx = np.concatenate([zero, np.cumsum(n * self.centres)])
         self.nxx = np.concatenate([zero, np.cumsum(n * self.centres * self.centres)])
+
+    def below(self, limits: F64, *, equal: bool = False) -> NDArray[np.int64]:
+        """How many of the bins that hold anything have their centre below limits, or `equal`: found
+        by arithmetic, exact since the width is a power of two."""
+        place = limits / self.width - 0.5
+        dense = np.floor(place) + 1.0 if equal else np.ceil(place)
+        half = (len(self._before) - 1) // 2
+        return np.asarray(self._before[np.clip(dense + half, 0, 2 * half).astype(np.int64)])
 
     def levels(self, lows: F64, highs: F64) -> tuple[F64, NDArray[np.int64]]:
         """For each candidate: the 256 real numbers it can store, and where in the bins the share of
@@ -75,7 +83,7 @@ class _Sums:
         zero_point = np.rint(-lows / scale)
         values = (np.arange(256.0) - zero_point[:, None]) * scale[:, None]
         edges = (values[:, 1:] + values[:, :-1]) / 2.0
-        inner = np.searchsorted(self.centres, edges)
+        inner = self.below(edges)
         ends = np.full((len(lows), 1), len(self.centres))
         return values, np.concatenate([np.zeros_like(ends), inner, ends], axis=1)
 
@@ -93,8 +101,8 @@ class _Sums:
         (Migacz, 8-bit inference with TensorRT, 2017).
         """
         _, at = self.levels(lows, highs)
-        first = np.searchsorted(self.centres, lows)
-        last = np.maximum(np.searchsorted(self.centres, highs, side="right"), first + 1)
+        first = np.minimum(self.below(lows), len(self.centres) - 1)
+        last = np.maximum(self.below(highs, equal=True), first + 1)
         inside = np.clip(at, first[:, None], last[:, None])
         mass, bins = np.diff(self.n[inside], axis=1), np.diff(inside, axis=1)
         rows = np.arange(len(lows))
@@ -126,6 +134,14 @@ class _Sums:
         return np.asarray(running[last] - running[first] + np.where(single, alone, ends))
 
 
+def _least(error: Callable[[F64], F64], factors: F64) -> float:
+    """The factor of least error: of every fourth, then of all around the best. Ties go to the
+    first."""
+    coarse = 4 * int(np.argmin(error(factors[::4])))
+    near = factors[max(0, coarse - 3) : coarse + 4]
+    return float(near[np.argmin(error(near))])
+
+
 def _search(
     sums: _Sums, error: Callable[[F64, F64], F64], factors: F64, symmetric: bool
 ) -> tuple[float, float]:
@@ -134,20 +150,22 @@ def _search(
     factors = factors[::-1]
     if symmetric:
         most = max(sums.high, -sums.low)
-        ends = factors * most
-        best = float(ends[np.argmin(error(-ends * (128 / 127), ends))])
+        best = most * _least(lambda f: error(-f * most * (128 / 127), f * most), factors)
         return -best, best
     low, high = sums.low, sums.high
     if low < 0.0 < high:
-        found = factors[np.argmin(error(factors * sums.low, factors * sums.high))]
-        low, high = float(found * sums.low), float(found * sums.high)
+        found = _least(lambda f: error(f * sums.low, f * sums.high), factors)
+        low, high = found * sums.low, found * sums.high
+
+    def upper(f: F64) -> F64:
+        return error(np.full_like(f, low), f * sums.high)
+
+    def lower(f: F64) -> F64:
+        return error(f * sums.low, np.full_like(f, high))
+
     for _ in range(2):
-        if high > 0.0:
-            ends = factors * sums.high
-            high = float(ends[np.argmin(error(np.full_like(ends, low), ends))])
-        if low < 0.0:
-            ends = factors * sums.low
-            low = float(ends[np.argmin(error(ends, np.full_like(ends, high)))])
+        high = sums.high * _least(upper, factors) if high > 0.0 else high
+        low = sums.low * _least(lower, factors) if low < 0.0 else low
     return low, high
 
 
