@@ -117,7 +117,7 @@ def pieces(model: onnx.ModelProto) -> list[Piece]:
     return [_piece(model, name, set(stored) | inputs) for name in stored]
 
 
-def _piece_model(model: onnx.ModelProto, piece: Piece, tensors: Arrays) -> onnx.ModelProto:
+def piece_model(model: onnx.ModelProto, piece: Piece, tensors: Arrays) -> onnx.ModelProto:
     used = {name for node in piece.nodes for name in node.input}
 
     def info(name: str) -> onnx.ValueInfoProto:
@@ -150,7 +150,7 @@ def run_piece(model: onnx.ModelProto, piece: Piece, tensors: Arrays) -> PieceRes
     """Runs a piece on given tensors. Raises OctavoError where Octavo cannot."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "piece.onnx"
-        onnx.save_model(_piece_model(model, piece, tensors), path)
+        onnx.save_model(piece_model(model, piece, tensors), path)
         cut = octavo.load(path)
     feed = {name: tensors[name] for name in piece.inputs}
     stored = cut.compile().run(feed)[piece.output]
