@@ -1,13 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Planted faults are named, node and kind; healthy networks raise no alarm."""
 
-import tempfile
 from dataclasses import replace
-from functools import lru_cache
-from importlib import resources
 
 import numpy as np
 import pytest
+from faults import (
+    NETS,
+    PLAIN,
+    changed,
+    data,
+    edit,
+    nodes,
+    one_channel,
+    residual,
+    rounded_away,
+    scaled,
+    shifted_bias,
+    shuffled,
+    zero_weight_points,
+)
 from planted import stored_name
 from small_nets import Net, images, residual_net
 
@@ -15,115 +27,6 @@ import octavo
 from octavo.analysis.diagnosis import diagnose
 from octavo.errors import InvalidArgumentError
 from octavo.ir import Affine, constant, verify
-from octavo.quantization.recipe import Recipe
-
-#: Recovery methods would hide what some tests plant in the float network.
-PLAIN = Recipe(equalize=False, smooth=None)
-
-
-@lru_cache
-def residual():
-    return octavo.quantize(residual_net(3), [images(32, 53)]), images(48, 60)
-
-
-@lru_cache
-def digits():
-    def shipped(name):
-        with resources.as_file(resources.files("octavo.demo") / name) as path:
-            return octavo.load(path)
-
-    with (
-        resources.as_file(resources.files("octavo.demo") / "digits_heldout.npz") as path,
-        np.load(path) as data,
-    ):
-        x = data["test_images"][:64].astype(np.float32).reshape(-1, 1, 8, 8) / 16
-    int8, floating = shipped("digits_int8.octavo"), shipped("digits_f32.octavo")
-    return octavo.Model(int8.source, reference=floating.source), x
-
-
-@lru_cache
-def encoder():
-    zoo = pytest.importorskip("bench.zoo_transformer", reason="NOT RUN: onnx is not installed")
-    import onnx
-
-    sizes = zoo.Encoder(layers=1, width=36, heads=3, hidden=70, positions=21)
-    with tempfile.TemporaryDirectory() as folder:
-        onnx.save_model(zoo.EncoderBuilder("encoder", sizes, seed=5).build(), f"{folder}/e.onnx")
-        graph = octavo.load(f"{folder}/e.onnx").source
-    rng = np.random.default_rng(0)
-    batches = [rng.normal(0, 1, (1, 21, 36)).astype(np.float32) for _ in range(12)]
-    return octavo.quantize(octavo.Model(graph), batches[:8], recipe=PLAIN), batches[8:]
-
-
-NETS = {"residual": residual, "digits": digits, "encoder": encoder}
-
-
-def nodes(model, *ops):
-    return [node.name for node in model.source.nodes if node.op in ops]
-
-
-def changed(model, name, value):
-    graph = model.source
-    return octavo.Model(
-        graph.with_(values={**graph.values, name: value}), reference=model.reference
-    )
-
-
-def edit(model, node_name, where, change):
-    """The model with `change` applied to the stored "output", "weights" or "bias" of a node."""
-    graph = model.source
-    (node,) = [node for node in graph.nodes if node.name == node_name]
-    if where == "bias":
-        name = graph.producers[node.inputs[2]].inputs[0]
-    else:
-        name = stored_name(graph, node, where)
-    return changed(model, name, change(graph.values[name]))
-
-
-def scaled(factor, shift=0, channel=None):
-    def change(value):
-        scale = value.affine.scale.astype(np.float32).copy()
-        if channel is None:
-            scale = (scale * np.float32(factor)).astype(np.float32)
-        else:
-            scale[channel] *= np.float32(factor)
-        zero = np.clip(value.affine.zero_point + shift, 0, 255).astype(np.int32)
-        return replace(value, quant=Affine(scale, zero, value.affine.axis))
-
-    return change
-
-
-def data(function):
-    def change(value):
-        return replace(value, data=np.ascontiguousarray(function(value.data.copy())))
-
-    return change
-
-
-def shuffled(weights):
-    return np.random.default_rng(1).permutation(weights.reshape(-1)).reshape(weights.shape)
-
-
-def one_channel(weights):
-    weights[1] = np.random.default_rng(2).integers(-100, 100, weights[1].shape)
-    return weights
-
-
-def zero_weight_points(value):
-    points = np.full_like(value.affine.zero_point, 40)
-    return replace(value, quant=Affine(value.affine.scale, points, value.affine.axis))
-
-
-def rounded_away(value):
-    """The channel's scale is so large that its weights round to zero."""
-    weights = value.data.copy()
-    weights[2] = 0
-    return replace(scaled(300.0, channel=2)(value), data=weights)
-
-
-def shifted_bias(value):
-    return replace(value, data=(value.data + np.int32(np.abs(value.data).max() * 4)))
-
 
 #: fault: (network, operators whose nth node gets it, n, where, change, codes that name it)
 FAULTS = {
@@ -225,6 +128,15 @@ def test_pixels_for_a_network_of_pixels():
     model = octavo.quantize(net.model(net.conv("x")), [np.clip(pixels(1), 0, 255)])
     top = diagnose(octavo.compare(model, np.clip(pixels(2), 0, 255) / 255)).findings[0]
     assert top.code == "input_range" and "do not divide" in top.remedy, top
+
+
+def test_the_remedy_says_how_calibration_prepared_images():
+    model, x = NETS["digits"]()
+    spec = {"scale": 1 / 255, "mean": [0.5], "std": [0.25], "color": "gray", "layout": "NCHW"}
+    comparison = octavo.compare(model, x * 255)
+    top = diagnose(comparison, metadata={"preprocessing": spec}).findings[0]
+    assert top.code == "input_range" and "0.003922" in top.remedy and "gray" in top.remedy
+    assert "calibrated with" not in diagnose(comparison).findings[0].remedy
 
 
 def test_channels_in_another_order_are_named_by_stored_means():
@@ -335,10 +247,10 @@ def test_findings_are_plain_data_and_ranked():
 def test_a_planted_fault_in_resnet20_is_named(shared_float):
     rng = np.random.default_rng(3)
     path = shared_float("resnet20_cifar10_f32.onnx")
-    data = path.parents[2] / "data" / "cifar10_calibration_512.npz"
-    if not data.is_file():
+    samples = path.parents[2] / "data" / "cifar10_calibration_512.npz"
+    if not samples.is_file():
         pytest.skip("NOT RUN: the CIFAR-10 images are not under OCTAVO_SHARED")
-    with np.load(data) as arrays:
+    with np.load(samples) as arrays:
         pixels = arrays["images"][:48].astype(np.float32) / 255
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     x = np.ascontiguousarray(((pixels - mean) / std).transpose(0, 3, 1, 2), np.float32)
@@ -347,12 +259,8 @@ def test_a_planted_fault_in_resnet20_is_named(shared_float):
     for where, change, code in (
         ("output", scaled(0.1), "range_too_small"),
         ("weights", scaled(20.0, channel=6), "weight_scale_channel"),
-        ("weights", data_zeros, "weights_damaged"),
+        ("weights", data(np.zeros_like), "weights_damaged"),
     ):
         node = str(rng.choice(nodes(model, "Conv")))
         top = diagnose(octavo.compare(edit(model, node, where, change), x[32:])).findings[:3]
         assert (node, code) in [(f.node, f.code) for f in top], (node, top)
-
-
-def data_zeros(value):
-    return replace(value, data=np.zeros_like(value.data))

@@ -134,6 +134,19 @@ def test_a_narrow_range_shows_as_saturation_and_own_error(quantized, reference, 
     assert worst.own_db < 15
 
 
+def test_a_folder_of_images_is_prepared_as_the_model_says(quantized, reference, digits, tmp_path):
+    image = pytest.importorskip("PIL.Image", reason="NOT RUN: needs pip install 'octavo[images]'")
+    pixels = np.rint(digits[:6, 0] * 255).astype(np.uint8)
+    for place, array in enumerate(pixels):
+        image.fromarray(array).save(tmp_path / f"{place}.png")
+    unit = {"scale": 1 / 255, "color": "gray", "layout": "NCHW"}
+    expected = octavo.compare(quantized, reference, pixels[:, None].astype(np.float32) / 255)
+    found = octavo.compare(quantized, reference, tmp_path, preprocess=unit)
+    close(expected, found)
+    told = octavo.Model(quantized.source.with_(metadata={"preprocessing": unit}))
+    close(expected, octavo.compare(told, reference, tmp_path))
+
+
 def test_progress_counts_samples(quantized, reference, digits):
     seen = []
     octavo.compare(

@@ -11,6 +11,7 @@ import numpy as np
 from octavo.analysis.diagnosis_range import Range
 from octavo.analysis.diagnosis_rule import F64, Finding, Layer, View
 from octavo.comparison.statistics import InputStatistics
+from octavo.quantization.preprocessing import METADATA_KEY
 
 __all__ = ["drift", "findings"]
 
@@ -21,11 +22,11 @@ def findings(view: View) -> Iterator[Finding]:
         source = layer.node.inputs[0]
         if layer.node.op == "QuantizeLinear" and source in view.comparison.inputs:
             data = view.comparison.inputs[source]
-            yield from _range(layer, source, data)
+            yield from _range(view, layer, source, data)
             yield from _channel_order(view, layer, source, data)
 
 
-def _range(layer: Layer, source: str, data: InputStatistics) -> Iterator[Finding]:
+def _range(view: View, layer: Layer, source: str, data: InputStatistics) -> Iterator[Finding]:
     found, share = Range.of(layer.sums), layer.sums.saturated or 0.0
     span = found.holds_high - found.holds_low
     covered = (found.most - found.least) / span
@@ -56,7 +57,7 @@ def _range(layer: Layer, source: str, data: InputStatistics) -> Iterator[Finding
         source,
         f"{what} [{found.holds_low:.4g}, {found.holds_high:.4g}]: they reach [{least:.4g}, "
         f"{most:.4g}]; {cause}",
-        remedy,
+        remedy + _stored_preparation(view.metadata),
         max(found.clip_noise, found.step_noise, 2.0 if grave else 0.05),
         evidence,
     )
@@ -81,6 +82,17 @@ def _guess(found: Range, least: float, most: float) -> tuple[str, str]:
     return (
         "they are prepared in another way than the calibration data, or are other data",
         "prepare the data as for calibration, or calibrate again with data like these",
+    )
+
+
+def _stored_preparation(metadata: Mapping[str, Any]) -> str:
+    """How calibration prepared images, where the model says so."""
+    spec = metadata.get(METADATA_KEY)
+    if not isinstance(spec, Mapping) or "mean" not in spec:
+        return ""
+    return (
+        f"; the model was calibrated with (pixel * {spec.get('scale', 1.0):.4g} - {spec['mean']}) "
+        f"/ {spec.get('std')}, {spec.get('color')}, {spec.get('layout')}"
     )
 
 

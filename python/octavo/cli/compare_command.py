@@ -46,7 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input",
         metavar="FILE",
-        help="samples along the first axis: .npz by input name, or .npy (default: random)",
+        help="samples along the first axis: .npz by input name, or .npy; or a folder of images "
+        "(default: random)",
+    )
+    parser.add_argument(
+        "--preprocess", metavar="P", help="for images: a preset or JSON file (default: the model's)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of random inputs (default 0)")
     parser.add_argument(
@@ -126,6 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
             reference=arguments.reference,
             isa=arguments.isa,
             threads=arguments.threads,
+            preprocess=arguments.preprocess,
             progress=progress,
         )
     if arguments.json:

@@ -32,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--input",
         metavar="FILE",
-        help="samples along the first axis: .npz by input name, or .npy (default: random)",
+        help="samples along the first axis: .npz by input name, or .npy; or a folder of images "
+        "(default: random)",
+    )
+    add(
+        "--preprocess", metavar="P", help="for images: a preset or JSON file (default: the model's)"
     )
     add("--labels", metavar="FILE", help=".npy of class numbers, for top-1 before and after")
     add("--html", metavar="FILE", help="write the page, which opens offline")
@@ -67,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             threads=arguments.threads,
             isa=arguments.isa,
             seconds=arguments.seconds,
+            preprocess=arguments.preprocess,
             progress=progress,
             command=shlex.join(["octavo", *sys.argv[1:]]),
         )

@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 
 from octavo.errors import FormatError, InvalidArgumentError
 from octavo.model import Model
+from octavo.quantization.data import open_data
+from octavo.quantization.preprocessing import Preprocessing
 
-__all__ = ["Batch", "Data", "batches_of", "sample_count"]
+__all__ = ["Batch", "Data", "Preprocess", "batches_of", "sample_count"]
 
 Array = NDArray[Any]
 Batch = Mapping[str, Array] | Array
 Data = Batch | Iterable[Batch] | str | os.PathLike[str]
+#: How images become inputs; see `octavo.quantize`.
+Preprocess = Preprocessing | Mapping[str, Any] | str | os.PathLike[str] | None
 #: Bytes of float32 activations, all of them kept, that one run may have.
 _KEPT_BYTES = 96 << 20
 
@@ -59,14 +63,20 @@ def sample_count(data: Data) -> int | None:
     return None
 
 
-def batches_of(model: Model, data: Data) -> Iterator[dict[str, Array]]:
+def batches_of(
+    model: Model, data: Data, preprocess: Preprocess = None
+) -> Iterator[dict[str, Array]]:
     """Batches by input name, cut so that all activations of one fit a fixed amount of memory.
 
+    A folder of images, and anything with `preprocess`, is read as calibration data are.
     Samples are cut apart along the first axis where that is a batch: a symbol which all inputs and
     outputs have there and nowhere else, or a fixed size that divides what is given. Raises
     InvalidArgumentError or FormatError naming the file.
     """
-    if isinstance(data, (str, os.PathLike)):
+    if preprocess is not None or (isinstance(data, (str, os.PathLike)) and Path(data).is_dir()):
+        found = open_data(model.source, data, preprocess=preprocess)
+        data = (batch for _, batch in found)
+    elif isinstance(data, (str, os.PathLike)):
         data = _read(data, model)
     if isinstance(data, (np.ndarray, Mapping)):
         data = [data]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.comparison.data import Data, batches_of, sample_count
+from octavo.comparison.data import Data, Preprocess, batches_of, sample_count
 from octavo.comparison.own import LayerFunction
 from octavo.comparison.result import Comparison
 from octavo.comparison.statistics import InputStatistics, OutputStatistics, TensorStatistics
@@ -40,6 +40,7 @@ def compare(
     threads: int = 1,
     own: bool = True,
     engine: str = "auto",
+    preprocess: Preprocess = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Runs a quantized model and its float reference over the same data, layer by layer.
@@ -49,8 +50,9 @@ def compare(
         compare(q, data)                    # against what q was quantized from
 
     `data` is one batch (a dict of name -> array, or an array for a model with one input), a list or
-    iterator of batches, or the path of a .npy or .npz file; statistics are sums over batches, so
-    any number of samples takes the memory of one batch. Batches are cut where the model's first
+    iterator of batches, the path of a .npy or .npz file, or a folder of images, prepared as the
+    model was saved with or as `preprocess` says; statistics are sums over batches, so any number of
+    samples takes the memory of one batch. Batches are cut where the model's first
     axis is a batch; other shapes must be what the model takes.
 
     The reference is the one given, else the network the model was quantized from, else the model's
@@ -77,7 +79,7 @@ def compare(
         reference = load(reference)
     walk = _Walk(quantized, reference, isa=isa, threads=threads, own=own, engine=engine)
     total = sample_count(samples)  # type: ignore[arg-type]
-    for batch in batches_of(quantized, samples):  # type: ignore[arg-type]
+    for batch in batches_of(quantized, samples, preprocess):  # type: ignore[arg-type]
         walk.add(batch)
         if progress is not None:
             progress(walk.samples, total)

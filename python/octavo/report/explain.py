@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from octavo.analysis.diagnosis import Diagnosis, diagnose
 from octavo.comparison import Comparison, Progress, compare
-from octavo.comparison.data import Data, batches_of
+from octavo.comparison.data import Data, Preprocess, batches_of
 from octavo.errors import InvalidArgumentError
 from octavo.files import write_atomic
 from octavo.model import Model, Source, load
+from octavo.quantization.preprocessing import METADATA_KEY
 from octavo.report.explain_claims import Claim, Subject, measure_claims
 from octavo.report.explain_layers import explained_layers
 from octavo.session import cpu_info
@@ -88,15 +89,16 @@ def explain(
     threads: int = 1,
     isa: str | None = None,
     seconds: float = 1.0,
+    preprocess: Preprocess = None,
     progress: Progress | None = None,
     command: str | None = None,
 ) -> Explanation:
     """Measures a quantized model beside its float reference and says what hurts, and what to do.
 
-    `model`, `reference` and `data` as for `octavo.compare`; `data` may be an iterator only without
-    `labels`, class numbers [samples], which add top-1 accuracy before and after. Latency is
-    measured on the first sample for `seconds`, both networks in turn. `command` is what the report
-    says it was made with.
+    `model`, `reference`, `data` and `preprocess` as for `octavo.compare`; `labels`, class numbers
+    [samples], add top-1 accuracy before and after and read the data once more, so that they cannot
+    be an iterator. Latency is measured on the first sample for `seconds`, both networks in turn.
+    `command` is what the report says it was made with.
 
     Raises what `octavo.compare` raises.
     """
@@ -105,7 +107,7 @@ def explain(
         reference = load(reference)
     elif reference is None and quantized.reference is not None:
         reference = Model(quantized.reference)
-    batches = _First(batches_of(quantized, data))
+    batches = _First(batches_of(quantized, data, preprocess))
     comparison = compare(
         quantized,
         batches,
@@ -118,10 +120,11 @@ def explain(
     shapes = {name: array.shape for name, array in sample.items()}
     session = quantized.compile(threads=threads, isa=isa, shapes=shapes)
     profile = session.profile(sample, repeats=30)
-    metadata = getattr(quantized.source, "metadata", None)
-    diagnosis = diagnose(comparison, metadata=metadata, profile=profile)
+    diagnosis = diagnose(comparison, metadata=quantized.source.metadata, profile=profile)
     subject = Subject(quantized, reference, sample, threads, isa, seconds)
-    scored = None if labels is None else (data, np.asarray(labels))
+    scored = None
+    if labels is not None:
+        scored = (lambda: batches_of(quantized, data, preprocess)), np.asarray(labels)
     claims = measure_claims(subject, session, comparison, scored)
     return Explanation(
         about=_about(quantized, reference, comparison, session.isa, threads, command),
@@ -172,6 +175,7 @@ def _about(
         "inputs": [str(item) for item in model.inputs],
         "outputs": [str(item) for item in model.outputs],
         "macs": model.macs,
+        "preprocessing": dict(model.source.metadata.get(METADATA_KEY, {})) or None,
         "samples": comparison.samples,
         "cpu": info["brand"],
         "isa": isa or info["best_isa"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.comparison import Comparison
-from octavo.comparison.data import Data, batches_of
 from octavo.errors import InvalidArgumentError, OctavoError
 from octavo.model import Model
 from octavo.session import Session
@@ -22,6 +21,8 @@ from octavo.session import Session
 __all__ = ["Claim", "Subject", "measure_claims"]
 
 Array = NDArray[Any]
+#: What gives the batches once more, and the labels of all samples.
+Scored = tuple[Callable[[], Iterable[Mapping[str, Array]]], Array]
 _NO_REFERENCE = "no float reference was given"
 
 
@@ -54,9 +55,9 @@ def measure_claims(
     subject: Subject,
     session: Session,
     comparison: Comparison,
-    scored: tuple[Data, Array] | None,
+    scored: Scored | None,
 ) -> list[Claim]:
-    """All claims, accuracy first. `session` is the quantized network's, `scored` data and labels.
+    """All claims, accuracy first, with the quantized network's `session`.
 
     Raises InvalidArgumentError when labels and samples do not fit.
     """
@@ -86,23 +87,23 @@ def _accuracy(
     subject: Subject,
     floating: Session | None,
     why: str | None,
-    scored: tuple[Data, Array] | None,
+    scored: Scored | None,
 ) -> list[Claim]:
     if scored is None:
         return [Claim("top-1 accuracy", "%", None, None, "more", "no labels were given")]
-    data, labels = scored
     before = None
     if subject.reference is not None and floating is not None:
-        before = _top1(subject.reference, data, labels, subject)
-    after = _top1(subject.model, data, labels, subject)
+        before = _top1(subject.reference, scored, subject)
+    after = _top1(subject.model, scored, subject)
     return [Claim("top-1 accuracy", "%", before, after, "more", why)]
 
 
-def _top1(model: Model, data: Data, labels: Array, subject: Subject) -> float:
+def _top1(model: Model, scored: Scored, subject: Subject) -> float:
     """Percent of samples whose largest output is the label's."""
     session = model.compile(threads=subject.threads, isa=subject.isa)
+    batches, labels = scored
     ranks: list[Array] = []
-    for batch in batches_of(model, data):
+    for batch in batches():
         output = next(iter(session.run(batch).values()))
         ranks.append(output.reshape(len(output), -1).argmax(axis=1))
     found = np.concatenate(ranks) if ranks else np.zeros(0, np.int64)
