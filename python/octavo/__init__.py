@@ -15,6 +15,8 @@ from octavo.errors import OctavoError
 
 if TYPE_CHECKING:
     from octavo.analysis.bisect import bisect
+    from octavo.analysis.search import search
+    from octavo.analysis.search_result import SearchResult
     from octavo.analysis.sensitivity import Sensitivity, sensitivity
     from octavo.comparison import compare
     from octavo.model import Model, load
@@ -32,6 +34,7 @@ __all__ = [
     "OctavoError",
     "Preprocessing",
     "Recipe",
+    "SearchResult",
     "Sensitivity",
     "Session",
     "TensorInfo",
@@ -43,6 +46,7 @@ __all__ = [
     "load",
     "profile",
     "quantize",
+    "search",
     "sensitivity",
 ]
 
@@ -50,6 +54,7 @@ _HOME = {
     "Model": "octavo.model",
     "Preprocessing": "octavo.quantization.preprocessing",
     "Recipe": "octavo.quantization.recipe",
+    "SearchResult": "octavo.analysis.search_result",
     "Sensitivity": "octavo.analysis.sensitivity",
     "Session": "octavo.session",
     "TensorInfo": "octavo.plan.card",
@@ -60,6 +65,7 @@ _HOME = {
     "load": "octavo.model",
     "profile": "octavo.report.profile",
     "quantize": "octavo.quantization",
+    "search": "octavo.analysis.search",
     "sensitivity": "octavo.analysis.sensitivity",
 }
 

@@ -15,6 +15,7 @@ from small_nets import images, residual_net
 
 import octavo
 from octavo.analysis import trials
+from octavo.analysis.trials_problem import problem_of
 from octavo.errors import InvalidArgumentError
 from octavo.ir import constant
 
@@ -171,7 +172,7 @@ def test_bad_arguments_are_refused(net, change, message):
 
 
 def test_spooled_problems_are_named_when_a_worker_cannot_see_them(net, tmp_path):
-    problem = trials.problem_of(net, DATA, None, None, "sqnr")
+    problem = problem_of(net, DATA, None, None, "sqnr")
     spooled = problem.spool(tmp_path)
     assert spooled.open().digest == problem.digest
     with pytest.raises(InvalidArgumentError, match="spool="):

@@ -17,7 +17,8 @@ onnx = pytest.importorskip("onnx", reason="NOT RUN: needs pip install 'octavo[on
 def test_help_lists_every_command(octavo_cli):
     result = octavo_cli("--help")
     assert result.code == 0
-    assert all(f"\n    {command} " in result.out for command in COMMANDS)
+    listed = [line[4:].split(" ")[0] for line in result.out.splitlines() if line[:4] == "    "]
+    assert set(COMMANDS) <= set(listed)
 
 
 def test_version(octavo_cli):

@@ -16,19 +16,16 @@ from numpy.typing import NDArray
 from octavo import ops
 from octavo.analysis.metrics import Metric
 from octavo.analysis.trials import (
-    Batch,
-    Problem,
     Progress,
     Score,
-    Spooled,
     bench_for,
     layers_of,
-    problem_of,
     run_trials,
     spool_for,
     trial_key,
 )
 from octavo.analysis.trials_journal import Journal
+from octavo.analysis.trials_problem import Batch, Problem, Spooled, problem_of
 from octavo.comparison import compare
 from octavo.errors import InvalidArgumentError
 from octavo.ir import Graph, Node
@@ -38,7 +35,7 @@ from octavo.quantization.recipe import Recipe, Rule
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["SWEEPS", "LayerSensitivity", "Sensitivity", "sensitivity"]
+__all__ = ["SWEEPS", "LayerSensitivity", "Sensitivity", "only_recipe", "sensitivity"]
 
 Array = NDArray[Any]
 #: own: error of each layer from one pass; only: everything float but this; without: everything
@@ -122,10 +119,11 @@ def _noise(layer: LayerSensitivity) -> float:
     return 0.0 if db is None else float(10.0 ** (-max(db, -100.0) / 10.0))
 
 
-def _only(recipe: Recipe, node: str) -> Recipe:
+def only_recipe(recipe: Recipe, node: str, precision: str = "int8") -> Recipe:
+    """The recipe with everything in float32 but one node."""
     floating = recipe.with_defaults(precision="float32")
     kept = tuple(_without_precision(rule) for rule in recipe.rules)
-    return replace(floating, rules=kept).with_rules(Rule.for_nodes([node], precision="int8"))
+    return replace(floating, rules=kept).with_rules(Rule.for_nodes([node], precision=precision))
 
 
 def _without(recipe: Recipe, node: str) -> Recipe:
@@ -200,7 +198,7 @@ def sensitivity(
     graph, known = layers_of(problem.graph)
     nodes = _chosen(known, layers)
     trials: list[Recipe | None] = [None, start]
-    trials += [_only(start, node.name) for node in nodes if "only" in sweeps]
+    trials += [only_recipe(start, node.name) for node in nodes if "only" in sweeps]
     trials += [_without(start, node.name) for node in nodes if "without" in sweeps]
     done = 0
 

@@ -21,6 +21,7 @@ COMMANDS = (
     "compare",
     "explain",
     "sensitivity",
+    "search",
     "bench",
     "profile",
     "doctor",
@@ -33,7 +34,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="octavo",
         description="Quantized neural networks on CPUs: same bits everywhere, and fast.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=18),
     )
     parser.add_argument("--version", action="version", version=f"octavo {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
