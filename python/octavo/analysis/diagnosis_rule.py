@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.comparison import Comparison
+from octavo.comparison.gains import twin_constant
 from octavo.comparison.statistics import TensorStatistics
 from octavo.comparison.truth import base_name
 from octavo.ir import Graph, Node, Value
@@ -131,11 +132,8 @@ class View:
             return None, None
         mine, theirs = real_value(value, value.data), None
         if layer.twin is not None and self.reference is not None:
-            names = layer.twin.inputs
-            if place < len(names) and names[place]:
-                found = self.reference.values[names[place]]
-                if found.data is not None and found.shape == value.shape:
-                    theirs = real_value(found, found.data)
+            found = twin_constant(self.reference, layer.twin, place, self.comparison.gains)
+            theirs = found if found is not None and found.shape == value.shape else None
         return mine, theirs
 
     def float_name(self, name: str) -> str:

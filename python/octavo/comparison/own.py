@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from octavo import ops
+from octavo.comparison.gains import Gains, twin_constant
 from octavo.comparison.truth import FloatNetwork
 from octavo.errors import OctavoError
 from octavo.ir import DTYPES, Graph, Node, Value, constant, verify
@@ -37,8 +39,16 @@ class LayerFunction:
     bias) where `twin` has them, else the model's own, dequantized."""
 
     def __init__(
-        self, graph: Graph, node: Node, reference: Graph, twin: Node | None, *, engine: str
+        self,
+        graph: Graph,
+        node: Node,
+        reference: Graph,
+        twin: Node | None,
+        *,
+        gains: Gains,
+        engine: str,
     ) -> None:
+        node = replace(node, attrs={k: v for k, v in node.attrs.items() if k != "precision"})
         self.node = node
         values: dict[str, Value] = {}
         for place, name in enumerate(node.inputs):
@@ -49,10 +59,9 @@ class LayerFunction:
                 values[name] = _real(value)
                 continue
             real = real_value(value, value.data)
-            if twin is not None and twin.inputs[place]:
-                theirs = reference.values[twin.inputs[place]]
-                if theirs.data is not None and theirs.shape == value.shape:
-                    real = real_value(theirs, theirs.data)
+            if twin is not None:
+                theirs = twin_constant(reference, twin, place, gains)
+                real = theirs if theirs is not None and theirs.shape == value.shape else real
             values[name] = constant(name, np.asarray(real))
         #: What `__call__` wants: the activations that the node reads.
         self.inputs = inputs = tuple(n for n, value in values.items() if value.data is None)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from octavo.comparison.gains import Gains
     from octavo.comparison.statistics import InputStatistics, TensorStatistics
     from octavo.ir import Graph
 
@@ -65,7 +66,8 @@ class Comparison:
     """All layers in order of execution, the outputs once more, and the outputs end to end.
 
     `statistics` maps a layer's node name to the sums behind its figures, per channel; `inputs` is
-    what the data looked like; `graph` and `reference` are the two optimized graphs.
+    what the data looked like; `graph` and `reference` are the two optimized graphs, `gains` the
+    factors by which equalization has scaled the reference's channels.
     """
 
     layers: tuple[LayerError, ...]
@@ -76,6 +78,7 @@ class Comparison:
     inputs: Mapping[str, InputStatistics] = field(default_factory=dict, repr=False)
     graph: Graph | None = field(default=None, repr=False)
     reference: Graph | None = field(default=None, repr=False)
+    gains: Gains = field(default_factory=dict, repr=False)
 
     @property
     def first_broken(self) -> LayerError | None:

@@ -69,6 +69,9 @@ def float_twin(graph: Graph) -> Graph:
                 node = Node(node.name, "Transpose", node.inputs, node.outputs, {"perm": perm})
             else:
                 node = Node(node.name, "Reshape", node.inputs, node.outputs, {"shape": shape})
+        elif "precision" in node.attrs:
+            attrs = {key: item for key, item in node.attrs.items() if key != "precision"}
+            node = replace(node, attrs=attrs)
         nodes.append(node)
     return graph.with_(nodes=tuple(nodes), values=values, notes={})
 
@@ -180,6 +183,8 @@ class Truth(_Names):
         threads: int,
     ) -> None:
         source = source if source is not None else model.reference
+        #: Is it another network than the model itself with unrounded numbers?
+        self.given = source is not None
         if source is None:
             self.graph = model.graph_for(shapes)
         else:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.comparison.data import Data, Preprocess, batches_of, sample_count
+from octavo.comparison.gains import Gains, find_gains
 from octavo.comparison.own import LayerFunction
 from octavo.comparison.result import Comparison
 from octavo.comparison.statistics import InputStatistics, OutputStatistics, TensorStatistics
@@ -116,12 +117,23 @@ class _Pair:
                 name = self.truth.counterpart(node, value)
                 if name is not None:
                     self.names[value.name] = name
-            name = self.names.get(node.outputs[0])
-            if how["own"] and name is not None:
-                twin = self.truth.twin(node, name)
+        self.gains: Gains = {}
+        if self.truth.given:
+            self.gains = find_gains(self.graph, self.truth.graph, self._twin)
+        for node in self.graph.nodes:
+            if how["own"] and node.outputs[0] in self.names:
                 self.functions[node.name] = LayerFunction(
-                    self.graph, node, self.truth.graph, twin, engine=how["engine"]
+                    self.graph,
+                    node,
+                    self.truth.graph,
+                    self._twin(node),
+                    gains=self.gains,
+                    engine=how["engine"],
                 )
+
+    def _twin(self, node: Node) -> Node | None:
+        name = self.names.get(node.outputs[0])
+        return None if name is None else self.truth.twin(node, name)
 
     def run(self, batch: Mapping[str, Array]) -> tuple[_Stored, Mapping[str, Array]]:
         results = self.session.run(batch)
@@ -199,6 +211,9 @@ class _Walk:
             for value in pair.graph.outputs_of(node):
                 if value.name in pair.names:
                     expected = truth[pair.names[value.name]]
+                    gain = pair.gains.get(pair.names[value.name])
+                    if gain is not None:
+                        expected = (expected * gain).astype(expected.dtype)
                     self._add(pair, node, value, stored, expected, own.get(value.name))
             stored.done(node)
         self.samples += max((len(a) for a in batch.values() if a.ndim), default=1)
@@ -244,6 +259,7 @@ class _Walk:
             inputs=self._inputs,
             graph=(last := next(reversed(self._pairs.values()))).graph,
             reference=last.truth.graph,
+            gains=last.gains,
         )
 
 

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.comparison import Comparison
+from octavo.comparison.gains import twin_constant
 from octavo.comparison.statistics import BINS, TensorStatistics
 from octavo.errors import missing_extra
-from octavo.ir import Graph, Node
+from octavo.ir import Node
 from octavo.reference import real_value
 
 __all__ = ["histograms", "signal_chart", "time_chart"]
@@ -177,9 +178,9 @@ def _short(name: str, width: int = 34) -> str:
     return name if len(name) <= width else f"…{name[-width + 1 :]}"
 
 
-def histograms(sums: TensorStatistics, graph: Graph | None, reference: Graph | None) -> str:
+def histograms(sums: TensorStatistics, comparison: Comparison) -> str:
     """A layer's activations, and its weights in steps of their scales, against their ranges."""
-    weights = _weights(sums.node, graph, reference, sums.tensor)
+    weights = _weights(sums.node, comparison, sums.tensor)
     if not len(sums.bins) and weights is None:
         return ""
     boxes = [(0.02, 0.16, 0.46, 0.7), (0.52, 0.16, 0.46, 0.7)]
@@ -195,8 +196,9 @@ def histograms(sums: TensorStatistics, graph: Graph | None, reference: Graph | N
         return _svg(figure, f"histogram {sums.node.name}", f"histograms of {sums.node.name}")
 
 
-def _weights(node: Node, graph: Graph | None, reference: Graph | None, tensor: str) -> Array | None:
+def _weights(node: Node, comparison: Comparison, tensor: str) -> Array | None:
     """The reference's weights (the model's own without one) over the scale of their channel."""
+    graph, reference = comparison.graph, comparison.reference
     if graph is None or node.op not in ("Conv", "Linear") or len(node.inputs) < 2:
         return None
     value = graph.values.get(node.inputs[1])
@@ -204,10 +206,9 @@ def _weights(node: Node, graph: Graph | None, reference: Graph | None, tensor: s
         return None
     real = real_value(value, value.data)
     twin = reference.producers.get(tensor) if reference is not None else None
-    if twin is not None and reference is not None and len(twin.inputs) > 1:
-        theirs = reference.values[twin.inputs[1]]
-        if theirs.data is not None and theirs.shape == value.shape:
-            real = real_value(theirs, theirs.data)
+    if twin is not None and reference is not None and twin.op == node.op:
+        theirs = twin_constant(reference, twin, 1, comparison.gains)
+        real = theirs if theirs is not None and theirs.shape == value.shape else real
     scale = value.affine.scale.reshape(-1, *([1] * (real.ndim - 1)))
     return np.asarray(real / scale).reshape(-1)
 

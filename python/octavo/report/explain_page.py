@@ -72,7 +72,7 @@ def _details(explanation: Explanation, most: int) -> list[dict[str, Any]]:
     found = []
     for row in sorted(known, key=loudness)[:most]:
         sums = comparison.statistics[row["layer"]]
-        chart = histograms(sums, comparison.graph, comparison.reference)
+        chart = histograms(sums, comparison)
         if chart:
             found.append({"row": row, "chart": chart, "value": sums.value, "range": sums.range})
     return found

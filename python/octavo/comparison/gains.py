@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Channels that equalization has scaled: the same network, with other numbers on the way.
+
+Cross-layer equalization and SmoothQuant multiply the channels of a tensor by factors and divide
+the weights that read them by the same (Nagel et al. 2019, section 4.1; Xiao et al. 2022, section
+4). The reference's tensors are multiplied likewise before they are compared. A factor counts only
+where the reading layers undo it: a damaged weight scale is no equalization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.ir import Graph, Node
+from octavo.reference import real_value
+
+__all__ = ["Gains", "find_gains", "twin_constant"]
+
+Array = NDArray[Any]
+F64 = NDArray[np.float64]
+#: Tensor of the reference -> factor of each channel (last axis).
+Gains = Mapping[str, F64]
+Twin = Callable[[Node], Node | None]
+
+_LAYERS = frozenset(("Conv", "Linear"))
+#: What a positive factor per channel passes unchanged.
+_PASSING = frozenset(("AveragePool", "GlobalAveragePool", "MaxPool", "Pad"))
+#: Factors nearer to 1 than this are rounding.
+_LEAST = 0.02
+
+
+def twin_constant(reference: Graph, twin: Node, place: int, gains: Gains) -> Array | None:
+    """A constant operand of the reference's node as real numbers, scaled as the channels in front
+    of and behind the node are; None where it is no constant."""
+    if place >= len(twin.inputs) or not twin.inputs[place]:
+        return None
+    value = reference.values[twin.inputs[place]]
+    if value.data is None:
+        return None
+    real = real_value(value, value.data)
+    behind = gains.get(twin.outputs[0])
+    if twin.op in _LAYERS and place == 1:
+        before = gains.get(twin.inputs[0])
+        real = real if before is None else _undone(real, before)
+        return real if behind is None else (real * _column(behind, real)).astype(real.dtype)
+    if behind is not None and (twin.op in _LAYERS or twin.op == "LayerNorm"):
+        return np.asarray(real * behind, real.dtype)
+    return real
+
+
+def _column(factors: F64, weights: Array) -> F64:
+    return factors.reshape(-1, *(1,) * (weights.ndim - 1))
+
+
+def _undone(weights: Array, before: F64) -> Array:
+    """Weights [O, ..., I] over the factors of their input; depthwise ones [C, ..., 1] by row."""
+    if weights.shape[-1] == len(before):
+        return np.asarray(weights / before, weights.dtype)
+    if weights.shape[-1] == 1 and len(weights) % len(before) == 0:
+        rows = np.repeat(before, len(weights) // len(before))
+        return np.asarray(weights / _column(rows, weights), weights.dtype)
+    return weights
+
+
+def find_gains(graph: Graph, reference: Graph, twin: Twin) -> dict[str, F64]:
+    """The factors of every tensor of the reference whose channels the quantized graph has scaled;
+    `twin` maps its nodes to the reference's."""
+    networks = _Networks(graph, reference, twin)
+    gains: dict[str, F64] = {}
+    for node in reference.nodes:
+        if node.op in _PASSING and node.inputs[0] in gains:
+            gains[node.outputs[0]] = gains[node.inputs[0]]
+        if node.op not in _LAYERS and node.op != "LayerNorm":
+            continue
+        factors = networks.factors(node, gains)
+        if factors is None or np.abs(factors - 1.0).max(initial=0.0) <= _LEAST:
+            continue
+        trial = {**gains, node.outputs[0]: factors}
+        if networks.undone(node.outputs[0], trial):
+            gains = trial
+    return gains
+
+
+class _Networks:
+    """Both graphs, with the quantized one's layers by the name of the reference's."""
+
+    def __init__(self, graph: Graph, reference: Graph, twin: Twin) -> None:
+        self.graph, self.reference = graph, reference
+        self.mine = {found.name: node for node in graph.nodes if (found := twin(node)) is not None}
+
+    def weights(self, node: Node, gains: Gains) -> tuple[F64, F64] | None:
+        """(the model's, the reference's over the factors of its input), a row for each channel."""
+        mine = self.mine.get(node.name)
+        if mine is None or len(mine.inputs) < 2:
+            return None
+        value = self.graph.values[mine.inputs[1]]
+        before = {name: gains[name] for name in node.inputs[:1] if name in gains}
+        theirs = twin_constant(self.reference, node, 1, before)
+        if value.data is None or theirs is None or theirs.shape != value.shape:
+            return None
+        rows = len(theirs)
+        real = real_value(value, value.data).astype(np.float64).reshape(rows, -1)
+        return real, theirs.astype(np.float64).reshape(rows, -1)
+
+    def factors(self, node: Node, gains: Gains) -> F64 | None:
+        """What a layer's rows were multiplied by; None where that is not known."""
+        found = self.weights(node, gains)
+        if found is None:
+            return None
+        real, theirs = found
+        norm, dot = np.einsum("ck,ck->c", theirs, theirs), np.einsum("ck,ck->c", real, theirs)
+        return np.where((norm > 0) & (dot > 0), dot / np.where(norm > 0, norm, 1.0), 1.0)
+
+    def undone(self, name: str, gains: Mapping[str, F64]) -> bool:
+        """Do all readers of a tensor undo its factors?"""
+        readers = self.reference.consumers.get(name, ())
+        if name in self.reference.outputs or not readers:
+            return False
+        return all(self._undoes(reader, name, gains) for reader in readers)
+
+    def _undoes(self, node: Node, name: str, gains: Mapping[str, F64]) -> bool:
+        if node.op in _PASSING:
+            passed = {**gains, node.outputs[0]: gains[name]}
+            return self.undone(node.outputs[0], passed)
+        if node.op not in _LAYERS or node.inputs[0] != name:
+            return False
+        scaled, plain = self.weights(node, gains), self.weights(node, {})
+        if scaled is None or plain is None:
+            return False
+        if self.reference.values[node.inputs[1]].shape[-1] > 1:
+            # much nearer to the reference's with the factors than without, whatever its own are
+            return _rest(*scaled) < 0.5 * _rest(*plain)
+        # depthwise: a row has one factor before and one behind, so its readers decide
+        behind, before = self.factors(node, gains), self.factors(node, {})
+        assert behind is not None and before is not None
+        if np.abs(behind - 1.0).max() < 0.5 * np.abs(before - 1.0).max():
+            return True
+        return self.undone(node.outputs[0], {**gains, node.outputs[0]: behind})
+
+
+def _rest(real: F64, theirs: F64) -> float:
+    """The part of the weights that no factor of their row explains, over all of them."""
+    norm = np.einsum("ck,ck->c", theirs, theirs)
+    factor = np.einsum("ck,ck->c", real, theirs) / np.where(norm > 0, norm, 1.0)
+    rest = real - factor[:, None] * theirs
+    return float((rest * rest).sum()) / max(float((real * real).sum()), 1e-30)
