@@ -100,3 +100,21 @@ def test_nncf(full, float_small, tally, tmp_path):
     assert layers.largest <= 1
     assert layers.share >= 0.95  # an average pool of equal scales: one mean in four is a tie
     assert outputs.largest <= 3
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("weights", ["QInt8", "QUInt8"])
+def test_onnxruntime_dynamic(weights, per_channel, float_small, tmp_path):
+    """Activations quantized on the fly give the same integers; float32 in between may round."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    path, _, images = float_small
+    prepared, target = tmp_path / "prepared.onnx", tmp_path / "q.onnx"
+    quant_pre_process(path, prepared)
+    quantize_dynamic(prepared, target, weight_type=QuantType[weights], per_channel=per_channel)
+    model = octavo.load(target)
+    assert not model.float_reasons
+    (theirs,) = onnx_runtime(onnx.load(target), precise=False).run(None, {"x": images})
+    ours = next(iter(model.compile().run(images).values()))
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6 * float(np.abs(theirs).max()))
