@@ -261,3 +261,27 @@ def test_ctrl_c_leaves_a_checkpoint_that_goes_on(
     assert quantize("q.octavo").code == 0
     assert not (tmp_path / "q.octavo.calibration").exists()
     assert (tmp_path / "q.octavo").read_bytes() == (tmp_path / "whole.octavo").read_bytes()
+
+
+def test_quantize_writes_a_table_and_takes_an_edited_one(octavo_cli, float_onnx, digits, tmp_path):
+    pytest.importorskip("rich", reason="NOT RUN: needs pip install 'octavo[onnx]'")
+    table = tmp_path / "t.json"
+
+    def quantize(name, *more):
+        result = octavo_cli("quantize", float_onnx, "--output", tmp_path / name, *more)
+        assert result.code == 0, result.err
+        return result
+
+    first = quantize("a.octavo", "--calibration", digits, "--table", table)
+    assert " % of tensors within 1 %" in first.out
+    judged = quantize("b.octavo", "--calibration", digits, "--json").json["confidence"]
+    assert judged["samples"] >= 32 and judged["changes"].keys() <= judged["costs_db"].keys()
+    quantize("c.octavo", "--from-table", table, "--calibration", digits)
+    assert (tmp_path / "c.octavo").read_bytes() == (tmp_path / "a.octavo").read_bytes()
+    edited = json.loads(table.read_text())
+    name = next(iter(edited["tensors"]))
+    edited["tensors"][name]["high"] *= 2
+    table.write_text(json.dumps(edited))
+    quantize("d.octavo", "--from-table", table, "--table", tmp_path / "again.json")
+    again = json.loads((tmp_path / "again.json").read_text())["tensors"][name]
+    assert again["high"] == edited["tensors"][name]["high"] and again["method"] == "table"

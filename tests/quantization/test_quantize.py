@@ -47,7 +47,8 @@ def model() -> octavo.Model:
 
 BAD_CALIBRATION: dict[str, tuple[Callable[[], Any], type[OctavoError], str]] = {
     "nothing": (list, InvalidArgumentError, "no batch"),
-    "None": (lambda: None, InvalidArgumentError, "list or generator"),
+    "None": (lambda: None, InvalidArgumentError, "calibration data, or a calibration table"),
+    "a number": (lambda: 3, InvalidArgumentError, "list or generator"),
     "a dict of other names": (lambda: {"q": batch(), "p": batch()}, InvalidArgumentError, "'q'"),
     "a sample, not samples": (lambda: batch()[0], ShapeError, r"\(4,\)"),
     "NaN": (lambda: [batch() * np.nan], QuantizationError, "batch 0: input 'x'.*NaN"),

@@ -16,7 +16,7 @@ from typing import Any
 from octavo.cli.common import print_json, random_inputs, size
 from octavo.errors import InvalidArgumentError
 from octavo.model import Model, load
-from octavo.quantization import METHODS, Progress, Quantized, run_quantizer
+from octavo.quantization import METHODS, Progress, Quantized, run_quantizer, save_table
 from octavo.quantization.checkpoint import Checkpoint
 from octavo.quantization.data import Batches, open_data
 from octavo.quantization.preprocessing import PRESETS
@@ -27,6 +27,7 @@ HELP = "quantize a float ONNX model to int8 with calibration data"
 EXAMPLE = (
     "octavo quantize model.onnx --calibration images/ --preprocess imagenet --output model_qdq.onnx"
 )
+_NAMED = 3  # tensors of each kind of doubt
 _ABSENT = object()  # `none` is a value of --resize and --crop
 _PLAIN = ("interpolation", "color", "scale", "mean", "std", "layout")
 _IMAGE_OPTIONS = ("resize", "crop", *_PLAIN)
@@ -69,6 +70,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     images.add_argument("--layout", help="NCHW or NHWC")
     parser.add_argument("--output", required=True, metavar="FILE", help=".onnx (QDQ) or .octavo")
     parser.add_argument(
+        "--table", metavar="FILE", help="write every tensor's range as JSON, to be edited"
+    )
+    parser.add_argument(
+        "--from-table",
+        metavar="FILE",
+        help="take ranges from such a file; --calibration is needed for what it lacks only",
+    )
+    parser.add_argument(
         "--checkpoint",
         metavar="FILE",
         help="keeps the calibration, to go on after a kill (default: OUTPUT.calibration)",
@@ -99,7 +108,9 @@ def _numbers(text: str) -> list[float]:
     return [float(part) for part in text.split(",")]
 
 
-def _data(model: Model, arguments: argparse.Namespace) -> Batches:
+def _data(model: Model, arguments: argparse.Namespace) -> Batches | None:
+    if arguments.calibration is None and arguments.from_table and not arguments.random_calibration:
+        return None
     if arguments.calibration is None:
         if not arguments.random_calibration:
             raise InvalidArgumentError(
@@ -167,6 +178,7 @@ def _document(model: Model, made: Model, result: Quantized, output: str) -> dict
         "weight_bytes": made.weight_bytes,
         "samples": result.calibration.samples,
         "preprocessing": None if spec is None else spec.to_dict(),
+        "confidence": result.confidence().to_dict() if result.calibration.samples else None,
         "recipe": result.recipe.to_dict(),
         "float_steps": dict(made.float_reasons),
     }
@@ -182,8 +194,23 @@ def _report(document: dict[str, Any], result: Quantized) -> None:
     )
     if result.calibration.preprocessing is not None:
         print(f"  images: {result.calibration.preprocessing}")
+    if document["confidence"] is not None:
+        _report_confidence(document["confidence"])
     for node, reason in document["float_steps"].items():
         print(style(f"  float32: {node}: {reason}", "yellow"))
+
+
+def _report_confidence(confidence: dict[str, Any]) -> None:
+    """The verdict, and for each kind of doubt the first tensors."""
+    settled = confidence["settled"]
+    print(style(f"  {confidence['verdict']}", "green" if settled else "yellow"))
+    kinds: dict[str, list[dict[str, str]]] = {}
+    for doubt in confidence["doubts"]:
+        kinds.setdefault(doubt["kind"], []).append(doubt)
+    for kind, doubts in kinds.items():
+        named = "; ".join(f"'{d['tensor']}': {d['detail']}" for d in doubts[:_NAMED])
+        more = f" and {len(doubts) - _NAMED} more (--json)" if len(doubts) > _NAMED else ""
+        print(style(f"  {kind}: {named}{more}", "yellow"))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -204,12 +231,15 @@ def run(arguments: argparse.Namespace) -> int:
             exclude=arguments.exclude,
             progress=told,
             checkpoint=checkpoint,
+            table=arguments.from_table,
         )
     made = Model(result.graph, reference=model.source)
     if ending == ".onnx":
         made.to_onnx(arguments.output)
     else:
         made.save(arguments.output)
+    if arguments.table is not None:
+        save_table(arguments.table, result.table())
     if checkpoint is not None:
         Checkpoint(checkpoint, {}).remove()
     document = _document(model, made, result, arguments.output)

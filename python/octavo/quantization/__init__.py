@@ -16,19 +16,22 @@ from octavo.model import Model, load
 from octavo.passes import run_model_pipeline
 from octavo.quantization.calibration import Calibration, Progress, calibrate, graph_digest
 from octavo.quantization.checkpoint import Checkpoint
+from octavo.quantization.confidence import Confidence, confidence_of
 from octavo.quantization.data import Batches, Data, open_data
 from octavo.quantization.insert import insert_qdq
 from octavo.quantization.observers import Histogram, Statistics
-from octavo.quantization.parameters import TensorRange, choose_ranges
+from octavo.quantization.parameters import TensorRange, choose_ranges, settings_by_value
 from octavo.quantization.preprocessing import METADATA_KEY, Preprocessing
 from octavo.quantization.progress import progress_bar
 from octavo.quantization.ranges import METHODS
-from octavo.quantization.recipe import CHOICES, Recipe, Rule
+from octavo.quantization.recipe import CHOICES, Recipe, Rule, Settings
 from octavo.quantization.rules import quantized_nodes, quantized_values, sharing_groups
+from octavo.quantization.table import load_table, save_table, table_of, with_table
 
 __all__ = [
     "METHODS",
     "Calibration",
+    "Confidence",
     "Histogram",
     "Progress",
     "Quantized",
@@ -39,21 +42,35 @@ __all__ = [
     "quantize",
     "quantize_graph",
     "run_quantizer",
+    "save_table",
 ]
 
 RecipeSource = Recipe | str | os.PathLike[str]
+TableSource = Mapping[str, Any] | str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """A QDQ graph and how it came about. `ranges` by value name of the `floating` graph that was
-    calibrated."""
+    """A QDQ graph and how it came about. `ranges`, and the `settings` behind them, by value name of
+    the `floating` graph that was calibrated."""
 
     graph: Graph
     floating: Graph
     calibration: Calibration
     ranges: dict[str, TensorRange]
     recipe: Recipe
+    settings: dict[str, Settings]
+
+    def confidence(self) -> Confidence:
+        """Would more samples change the scales, and which tensors saw odd data?"""
+        found = self.calibration
+        used = {name: s for name, s in found.statistics.items() if name in self.ranges}
+        return confidence_of(used, self.settings, found.samples)
+
+    def table(self) -> dict[str, Any]:
+        """The calibration table, plain data for `save_table` and `quantize(table=...)`."""
+        found = self.calibration
+        return table_of(self.floating.name, self.ranges, found.statistics, found.samples)
 
 
 def _effective(
@@ -80,24 +97,28 @@ def _effective(
 
 def run_quantizer(
     graph: Graph,
-    calibration: Data | Batches | Calibration,
+    calibration: Data | Batches | Calibration | None,
     *,
     recipe: RecipeSource | None = None,
     ranges: str | None = None,
     exclude: Iterable[str] = (),
     progress: Progress | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    table: TableSource | None = None,
 ) -> Quantized:
     """`quantize_graph` with everything that it found out; the stages in order.
 
     `checkpoint` is a file that keeps the calibration, so that it goes on after a kill; the caller
-    deletes it when the result is safe (`Checkpoint.remove`).
+    deletes it when the result is safe (`Checkpoint.remove`). `table` is a calibration table whose
+    ranges count instead of those of the data; without `calibration` it has to have all.
     """
     if any(value.quant is not None for value in graph.values.values()):
         raise QuantizationError(
             f"model '{graph.name}' is quantized already; quantize the float model it came from"
         )
-    if not isinstance(calibration, Calibration):
+    if calibration is None and table is None:
+        raise InvalidArgumentError("quantize needs calibration data, or a calibration table")
+    if calibration is not None and not isinstance(calibration, Calibration):
         calibration = open_data(graph, calibration)
     floating = run_model_pipeline(graph)
     told = _effective(recipe, ranges, exclude, floating)
@@ -107,7 +128,12 @@ def run_quantizer(
     values = quantized_values(floating, nodes)
     found = _calibrated(floating, values, calibration, told, progress, checkpoint)
     groups = sharing_groups(floating, nodes, values)
-    chosen = choose_ranges(floating, nodes, groups, found.statistics, settings)
+    chosen = {}
+    if calibration is not None:
+        chosen = choose_ranges(floating, nodes, groups, found.statistics, settings)
+    if table is not None:
+        told_ranges = load_table(table) if isinstance(table, (str, os.PathLike)) else table
+        chosen = with_table(told_ranges, groups, chosen)
     result = insert_qdq(
         floating,
         {name: entry.affine for name, entry in chosen.items()},
@@ -119,17 +145,20 @@ def run_quantizer(
     if found.preprocessing is not None:
         spec = found.preprocessing.to_dict()
         result = result.with_(metadata={**result.metadata, METADATA_KEY: spec})
-    return Quantized(result, floating, found, chosen, told)
+    by_value = settings_by_value(floating, nodes, groups, settings)
+    return Quantized(result, floating, found, chosen, told, by_value)
 
 
 def _calibrated(
     graph: Graph,
     values: list[str],
-    calibration: Batches | Calibration,
+    calibration: Batches | Calibration | None,
     recipe: Recipe,
     progress: Progress | None,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> Calibration:
+    if calibration is None:
+        return Calibration({}, 0, [], graph_digest(graph))
     if not isinstance(calibration, Calibration):
         return calibrate(
             graph,
@@ -196,7 +225,7 @@ def calibrate_model(
 
 def quantize(
     model: str | os.PathLike[str] | Model,
-    calibration: Data | Batches | Calibration,
+    calibration: Data | Batches | Calibration | None = None,
     *,
     recipe: RecipeSource | None = None,
     ranges: str | None = None,
@@ -205,6 +234,7 @@ def quantize(
     preprocess: Preprocessing | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     progress: Progress | bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
+    table: TableSource | None = None,
 ) -> Model:
     """Quantizes a float model to int8.
 
@@ -218,7 +248,9 @@ def quantize(
     stay in float32) are shortcuts on top of it. `progress` is True for a bar on stderr, or is
     called with (stage, done, total). `checkpoint` is a file that keeps what calibration has found
     every few seconds: the same call goes on from there after a kill, with the same result byte for
-    byte, and deletes it in the end.
+    byte, and deletes it in the end. `table` is a calibration table (`octavo quantize --table`,
+    `run_quantizer(...).table()`), perhaps edited: its ranges count instead of those of the data,
+    which may be left out if it has all.
 
     Returns a quantized Model whose `reference` is the float network. Raises what `quantize_graph`
     raises, FormatError (a damaged file, naming it) and MissingExtraError.
@@ -228,7 +260,7 @@ def quantize(
         if progress is True:
             progress = stack.enter_context(progress_bar())
         data = calibration
-        if not isinstance(data, Calibration):
+        if data is not None and not isinstance(data, Calibration):
             data = open_data(floating.source, data, samples=samples, preprocess=preprocess)
         result = run_quantizer(
             floating.source,
@@ -238,6 +270,7 @@ def quantize(
             exclude=exclude,
             progress=progress or None,
             checkpoint=checkpoint,
+            table=table,
         )
     if checkpoint is not None:
         Checkpoint(checkpoint, {}).remove()

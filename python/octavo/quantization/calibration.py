@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,11 @@ from octavo.ir import Graph
 from octavo.plan.encode import ConstantPool
 from octavo.plan.graph_json import encode_graph
 from octavo.quantization.checkpoint import Checkpoint
+from octavo.quantization.confidence import Confidence, confidence_of
 from octavo.quantization.data import Batches, Data, named, open_data
 from octavo.quantization.observers import Statistics
 from octavo.quantization.preprocessing import Preprocessing
+from octavo.quantization.recipe import Settings
 from octavo.quantization.runner import GraphRunner
 from octavo.quantization.sampling import Cutter, Reservoir
 
@@ -45,6 +47,10 @@ class Calibration:
     digest: str
     data_digest: str = ""
     preprocessing: Preprocessing | None = None
+
+    def confidence(self, settings: Mapping[str, Settings] | Settings | None = None) -> Confidence:
+        """How settled the ranges are that `settings` (by tensor, or one for all) would choose."""
+        return confidence_of(self.statistics, settings or Settings(), self.samples)
 
 
 def graph_digest(graph: Graph) -> str:

@@ -21,7 +21,7 @@ from octavo.quantization.observers import Statistics
 
 __all__ = ["Checkpoint"]
 
-_FORMAT = "octavo-calibration 1"
+_FORMAT = "octavo-calibration 2"
 #: Seconds between two writes; more where writing takes more than a twentieth of the time.
 INTERVAL = 5.0
 

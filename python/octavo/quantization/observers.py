@@ -50,8 +50,8 @@ class Histogram:
 
     def add_samples(self, data: F32) -> tuple[F32, F32]:
         """Takes in [samples, n] and returns the least and largest value of each sample."""
-        samples, n = data.shape
         data = np.ascontiguousarray(data)
+        samples, n = data.shape
         lows, highs = np.empty(samples, np.float32), np.empty(samples, np.float32)
         if data.size == 0:
             return lows[:0], highs[:0]
@@ -96,8 +96,6 @@ def _double(counts: NDArray[np.int64]) -> None:
 
 def joined(histograms: Sequence[Histogram]) -> Histogram:
     """One histogram of everything that several have seen, on the widest range: exact."""
-    if len(histograms) == 1:
-        return histograms[0]
     total = Histogram(histograms[0].name)
     total.low = min(h.low for h in histograms)
     total.high = max(h.high for h in histograms)
@@ -150,27 +148,33 @@ class ChannelStatistics:
 class Statistics:
     """Everything calibration knows about one tensor.
 
-    `histogram` with the exact extremes; `lows` and `highs` of the last 65,536 samples, in order;
+    `halves` are histograms of every other sample each, for judging how much they agree;
+    `histogram` is both together; `lows` and `highs` of the last 65,536 samples, in order;
     `channels` for computed tensors of rank 2 and more, else None.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.histogram = Histogram(name)
+        self.halves = (Histogram(name), Histogram(name))
         self.channels: ChannelStatistics | None = None
         self.samples = 0
         self._lows: list[F32] = []
         self._highs: list[F32] = []
 
     @property
+    def histogram(self) -> Histogram:
+        """Of everything seen."""
+        return joined(self.halves)
+
+    @property
     def low(self) -> float:
         """The least value seen; infinity before any."""
-        return self.histogram.low
+        return min(half.low for half in self.halves)
 
     @property
     def high(self) -> float:
         """The largest value seen; -infinity before any."""
-        return self.histogram.high
+        return max(half.high for half in self.halves)
 
     def add(self, data: Array, samples: int = 1) -> None:
         """Takes in `samples` samples, equal parts of `data` (float32) along its first axis.
@@ -180,7 +184,11 @@ class Statistics:
         data = np.ascontiguousarray(data, np.float32)
         if data.size == 0:
             return
-        lows, highs = self.histogram.add_samples(data.reshape(samples, -1))
+        rows = data.reshape(samples, -1)
+        lows, highs = np.empty(samples, np.float32), np.empty(samples, np.float32)
+        for first in range(min(2, samples)):
+            half = self.halves[(self.samples + first) % 2]
+            lows[first::2], highs[first::2] = half.add_samples(rows[first::2])
         self._lows.append(lows)
         self._highs.append(highs)
         if len(self._lows) > 256:
@@ -192,9 +200,18 @@ class Statistics:
                 self.channels.add_samples(data, samples)
         self.samples += samples
 
+    def half(self, index: int) -> Statistics:
+        """Statistics of every other sample alone (no channels)."""
+        made = Statistics(self.name)
+        made.halves = (self.halves[index], Histogram(self.name))
+        begin = (index - self.samples + len(self.lows)) % 2  # of the samples still in the traces
+        made._lows, made._highs = [self.lows[begin::2]], [self.highs[begin::2]]
+        made.samples = len(made._lows[0])
+        return made
+
     def add_constant(self, data: Array) -> None:
         """Takes in a constant, which is no sample."""
-        self.histogram.add(data)
+        self.halves[0].add(data)
 
     def _compact(self) -> None:
         for trace in (self._lows, self._highs):
@@ -227,11 +244,10 @@ class Statistics:
 
     def state(self) -> dict[str, Array]:
         """Arrays that `restore` makes the same statistics of."""
-        h = self.histogram
         found: dict[str, Array] = {
-            "numbers": np.array([h.low, h.high, h.range], np.float64),
-            "totals": np.array([h.count, self.samples], np.int64),
-            "counts": h.counts,
+            "numbers": np.array([(h.low, h.high, h.range) for h in self.halves], np.float64),
+            "totals": np.array([*(h.count for h in self.halves), self.samples], np.int64),
+            "counts": np.stack([h.counts for h in self.halves]),
             "lows": self.lows,
             "highs": self.highs,
         }
@@ -245,10 +261,12 @@ class Statistics:
     def restore(name: str, state: Mapping[str, Array]) -> Statistics:
         """The statistics that `state` came from."""
         made = Statistics(name)
-        h = made.histogram
-        h.low, h.high, h.range = (float(number) for number in state["numbers"])
-        h.count, made.samples = (int(number) for number in state["totals"])
-        h.counts = np.array(state["counts"], np.int64)
+        for h, numbers, counts in zip(made.halves, state["numbers"], state["counts"], strict=True):
+            h.low, h.high, h.range = (float(number) for number in numbers)
+            h.counts = np.array(counts, np.int64)
+        made.halves[0].count, made.halves[1].count, made.samples = (
+            int(number) for number in state["totals"]
+        )
         made._lows = [np.array(state["lows"], np.float32)]
         made._highs = [np.array(state["highs"], np.float32)]
         if "sum" in state:

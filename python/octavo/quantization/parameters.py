@@ -14,19 +14,21 @@ from octavo.quantization.ranges import activation_range, affine_from_range
 from octavo.quantization.recipe import Settings
 from octavo.quantization.rules import FIXED_PARAMETERS
 
-__all__ = ["TensorRange", "choose_ranges"]
+__all__ = ["TensorRange", "choose_ranges", "settings_by_value"]
 
 
 @dataclass(frozen=True)
 class TensorRange:
     """How one activation is stored: `low` to `high` in `dtype` with `affine`; `method` chose it
-    ("fixed" where the operator does, "table" where a calibration table does)."""
+    ("fixed" where the operator does, "table" where a calibration table does); `symmetric`: the zero
+    point is in the middle."""
 
     low: float
     high: float
     affine: Affine
     dtype: str
     method: str
+    symmetric: bool = False
 
 
 def _settings_of(
@@ -64,6 +66,18 @@ def _limits(affine: Affine, dtype: str) -> tuple[float, float]:
     return float((least - zero) * scale), float((most - zero) * scale)
 
 
+def settings_by_value(
+    graph: Graph,
+    nodes: Sequence[Node],
+    groups: Iterable[Sequence[str]],
+    settings: Mapping[str, Settings],
+) -> dict[str, Settings]:
+    """Value name -> the settings that count for it: those of the first of its group."""
+    return {
+        name: _settings_of(graph, group[0], nodes, settings) for group in groups for name in group
+    }
+
+
 def choose_ranges(
     graph: Graph,
     nodes: Sequence[Node],
@@ -83,6 +97,7 @@ def choose_ranges(
         else:
             low, high = activation_range([statistics[name] for name in group], chosen)
             affine = affine_from_range(low, high, dtype, symmetric=chosen.symmetric)
-            entry = TensorRange(low, high, affine, dtype, chosen.activation_ranges)
+            method = chosen.activation_ranges
+            entry = TensorRange(low, high, affine, dtype, method, chosen.symmetric)
         found.update(dict.fromkeys(group, entry))
     return found

@@ -18,7 +18,13 @@ from octavo.ir import Affine
 from octavo.quantization.observers import ZERO_BIN, Histogram, Statistics, joined
 from octavo.quantization.recipe import CHOICES, Settings
 
-__all__ = ["METHODS", "activation_range", "affine_from_range", "weight_scales"]
+__all__ = [
+    "METHODS",
+    "activation_range",
+    "affine_from_range",
+    "squared_errors",
+    "weight_scales",
+]
 
 Array = NDArray[Any]
 F64 = NDArray[np.float64]
@@ -196,6 +202,11 @@ def _without_zeros(histogram: Histogram) -> Histogram:
     found = joined([histogram, Histogram(histogram.name)])
     found.counts[ZERO_BIN] = most
     return found
+
+
+def squared_errors(histogram: Histogram, lows: F64, highs: F64) -> F64:
+    """The sums of squared differences between a histogram and its 8-bit image in some ranges."""
+    return _Sums(histogram).squared_error(lows, highs)
 
 
 def activation_range(
