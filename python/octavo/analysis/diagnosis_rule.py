@@ -22,13 +22,24 @@ from octavo.ops.attrs import clamp
 from octavo.reference import real_value
 from octavo.session import LayerProfile
 
-__all__ = ["SEVERITIES", "Evidence", "Finding", "Layer", "View", "rule_text", "severity_of"]
+__all__ = [
+    "FINER",
+    "SEVERITIES",
+    "Evidence",
+    "Finding",
+    "Layer",
+    "View",
+    "rule_text",
+    "severity_of",
+]
 
 Array = NDArray[Any]
 F64 = NDArray[np.float64]
 Evidence = Mapping[str, float | int | str | None]
 #: The gravest first.
 SEVERITIES = ("error", "warning", "info")
+#: What a layer that is too coarse in 8 bits is to be given.
+FINER = "float32"
 #: Noise shares from which a cause is grave (13 dB) or worth a look (23 dB).
 _GRAVE, _NOTABLE = 0.05, 0.005
 
