@@ -204,7 +204,7 @@ def _judge(blank: Result, got: Array, expected: Array, samples: Samples) -> Resu
     return replace(result, top1=100 * float(np.mean(got.argmax(1) == samples.labels)))
 
 
-def evaluate(name: str, console: Console, ranges: str) -> list[Result]:
+def evaluate(name: str, console: Console, recipe: str | None) -> list[Result]:
     """Float, published int8 and ours of one network."""
     folder = SHARED / "models" / "mlperf_tiny"
     floating, published = (octavo.load(folder / f"{file}.tflite") for file in SUITE[name][:2])
@@ -214,7 +214,8 @@ def evaluate(name: str, console: Console, ranges: str) -> list[Result]:
         name, "float32", len(samples.inputs), np.nan, np.nan, np.nan, np.nan, samples.note
     )
     results = [_judge(blank, expected, expected, samples)]
-    ours = octavo.quantize(floating, _batches(samples.calibration), ranges=ranges)
+    calibration = _batches(samples.calibration)
+    ours = octavo.quantize(floating, calibration, recipe=recipe, progress=True)
     runs: list[tuple[str, Callable[..., Array], octavo.Model]] = [
         ("published int8, LiteRT", _litert, published),
         ("published int8", _octavo, published),
@@ -238,7 +239,7 @@ def main() -> int:
     """Prints the table; exit code 2 when nothing could run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help=f"comma-separated networks of {', '.join(SUITE)}")
-    parser.add_argument("--ranges", default="mse", help="how octavo.quantize chooses ranges")
+    parser.add_argument("--recipe", metavar="FILE", help="recipe for octavo.quantize")
     parser.add_argument("--json", metavar="FILE", help="write the results to FILE")
     arguments = parser.parse_args()
     console = Console(stderr=True)
@@ -252,7 +253,7 @@ def main() -> int:
         if missing:
             console.print(f"NOT RUN {name}: {missing[0]}.tflite is not under OCTAVO_SHARED")
             continue
-        results += evaluate(name, console, arguments.ranges)
+        results += evaluate(name, console, arguments.recipe)
     table = Table(title="MLPerf Tiny: float32, the published int8, and float32 quantized here")
     for column in ("network", "variant"):
         table.add_column(column, no_wrap=True)

@@ -196,7 +196,7 @@ def evaluate(name: str, toolkits: list[str], threads: int, console: Console) -> 
                 yield Row(name, toolkit, len(labels), *blank, error=reason)
                 continue
         yield _judge(name, toolkit, got, expected, labels)
-    quantized = octavo.quantize(octavo.load(source), list(_batches(calibration)))
+    quantized = octavo.quantize(source, list(_batches(calibration)), progress=True)
     got = _by_octavo(quantized, images, f"{name}, octavo", console, threads)
     yield _judge(name, "octavo default", got, expected, labels)
 

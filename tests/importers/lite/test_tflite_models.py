@@ -134,3 +134,23 @@ def test_round_trip_and_batches(shared_model, tmp_path):
     together = next(iter(saved.run(x).values()))
     single = [next(iter(model.compile(strict=True).run(row[None]).values())) for row in x]
     np.testing.assert_array_equal(together, np.concatenate(single))
+
+
+@pytest.mark.parametrize(
+    "name", ["mlperf_tiny/kws_ref_model", "mlperf_tiny/vww_96_int8", "mltk/audio_example1"]
+)
+def test_becomes_an_onnx_file_of_the_same_bytes(name, shared_model, tmp_path):
+    """NHWC inputs and outputs stay NHWC; ONNX Runtime in its precise mode agrees."""
+    ort = pytest.importorskip("onnxruntime", reason="NOT RUN: needs .[dev]")
+    model = octavo.load(shared_model(f"{name}.tflite"))
+    model.to_onnx(tmp_path / "m.onnx")
+    (info,) = model.inputs
+    shape = (1, *info.shape[1:])
+    x = np.random.default_rng(SEED).integers(-128, 128, shape).astype(np.int8)
+    expected = next(iter(model.compile().run(x).values()))
+    again = octavo.load(tmp_path / "m.onnx").compile(strict=True).run(x)
+    np.testing.assert_array_equal(next(iter(again.values())), expected)
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    session = ort.InferenceSession(str(tmp_path / "m.onnx"), options)
+    np.testing.assert_array_equal(session.run(None, {info.name: x})[0], expected)
