@@ -73,6 +73,7 @@ def _search(name: str, arguments: argparse.Namespace, folder: Path) -> list[Row]
             _batches(calibration),
             evaluation=_batches(seen),
             metric="sqnr",
+            precisions=arguments.precision,
             trials=arguments.trials,
             seconds=arguments.seconds,
             seed=arguments.seed,
@@ -163,6 +164,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help=f"comma-separated models of {', '.join(SUITE)}")
     parser.add_argument("--trials", type=int, default=80)
+    parser.add_argument("--precision", action="append", help="what layers may be (repeat)")
     parser.add_argument("--seconds", type=float, help="per model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", default="search-results", metavar="FOLDER")

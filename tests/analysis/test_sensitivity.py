@@ -162,7 +162,7 @@ def test_a_recipe_is_where_sweeps_start(net):
         ({"layers": ["nope"]}, "nope"),
         ({"sweeps": ["all"]}, "own, only, without"),
         ({"data": []}, "no batch"),
-        ({"data": {"x": 3}}, "list of batches"),
+        ({"data": [{"y": DATA[0]}]}, "data: .*y"),
     ],
 )
 def test_bad_arguments_are_refused(net, change, message):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
@@ -30,9 +30,10 @@ from octavo.analysis.search_state import Budget, State, Trial
 from octavo.analysis.sensitivity import QUICK
 from octavo.analysis.trials import Progress, Score, run_trials, spool_for, trial_key
 from octavo.analysis.trials_journal import Journal
-from octavo.analysis.trials_problem import Batch, problem_of
+from octavo.analysis.trials_problem import Preprocess, problem_of
 from octavo.errors import InvalidArgumentError
 from octavo.model import Model
+from octavo.quantization.data import Data
 from octavo.quantization.recipe import PRECISIONS, Recipe
 from octavo.session import cpu_info
 
@@ -112,14 +113,15 @@ def _evolve(
 
 def search(
     model: str | os.PathLike[str] | Model,
-    data: Iterable[Batch],
+    data: Data,
     *,
     max_drop: float | None = None,
     max_latency: float | None = None,
     max_bytes: int | None = None,
     metric: str | Metric = "agreement",
-    evaluation: Iterable[Batch] | None = None,
+    evaluation: Data | None = None,
     labels: Sequence[int] | Array | None = None,
+    preprocess: Preprocess = None,
     recipe: Recipe | None = None,
     precisions: Sequence[str] | None = None,
     trials: int = 100,
@@ -138,14 +140,14 @@ def search(
     `max_bytes` of the .octavo file. Without any, the most accurate recipe that is not slower than
     `recipe` (the default one) is the best.
 
-    `data`, `evaluation`, `labels`, `metric`, `journal`, `executor`, `spool` and `progress` as for
-    `sensitivity`; trials run on the executor, latencies are measured here. `precisions` limits what
-    layers may be; the budget is `trials` evaluations or `seconds`, whichever ends first; everything
-    random follows from `seed`.
+    `data`, `evaluation`, `labels`, `preprocess`, `metric`, `journal`, `executor`, `spool` and
+    `progress` as for `sensitivity`; trials run on the executor, latencies are measured here.
+    `precisions` limits what layers may be; the budget is `trials` evaluations or `seconds`,
+    whichever ends first; everything random follows from `seed`.
 
     Raises InvalidArgumentError and what `quantize` and `Session.run` raise.
     """
-    problem = problem_of(model, data, evaluation, labels, metric)
+    problem = problem_of(model, data, evaluation, labels, metric, preprocess)
     _check(max_drop, max_latency, max_bytes, metric, precisions, trials)
     start = recipe or Recipe()
     quick = start.with_defaults(**QUICK)

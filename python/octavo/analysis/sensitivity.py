@@ -25,11 +25,12 @@ from octavo.analysis.trials import (
     trial_key,
 )
 from octavo.analysis.trials_journal import Journal
-from octavo.analysis.trials_problem import Batch, Problem, Spooled, problem_of
+from octavo.analysis.trials_problem import Preprocess, Problem, Spooled, problem_of
 from octavo.comparison import compare
 from octavo.errors import InvalidArgumentError
 from octavo.ir import Graph, Node
 from octavo.model import Model
+from octavo.quantization.data import Data
 from octavo.quantization.recipe import Recipe, Rule
 
 if TYPE_CHECKING:
@@ -161,11 +162,12 @@ def _own_errors(handle: Problem | Spooled, recipe: Recipe, journal: Journal) -> 
 
 def sensitivity(
     model: str | os.PathLike[str] | Model,
-    data: Iterable[Batch],
+    data: Data,
     *,
     metric: str | Metric = "sqnr",
-    evaluation: Iterable[Batch] | None = None,
+    evaluation: Data | None = None,
     labels: Sequence[int] | Array | None = None,
+    preprocess: Preprocess = None,
     recipe: Recipe | None = None,
     layers: Iterable[str] | None = None,
     sweeps: Sequence[str] = SWEEPS,
@@ -177,11 +179,12 @@ def sensitivity(
 ) -> Sensitivity:
     """Which layers of a float model hurt when they are quantized.
 
-    `data` (batches as for `quantize`) calibrates; outputs are measured on `evaluation`, or on
-    `data` again. `metric`: "sqnr" (of the outputs, dB), "agreement" (top-1 with float), "cosine",
-    "accuracy" (with `labels`), or a function (outputs, reference outputs, labels) -> float, more
-    being better. `recipe` is what the sweeps start from; `quick` leaves adaptive rounding and bias
-    correction out of them. `layers` names the nodes to look at, `sweeps` what to do with them.
+    `data` (as for `quantize`, `preprocess` for images; held in memory) calibrates; outputs are
+    measured on `evaluation`, or on `data` again. `metric`: "sqnr" (of the outputs, dB), "agreement"
+    (top-1 with float), "cosine", "accuracy" (with `labels`), or a function (outputs, reference
+    outputs, labels) -> float, more being better. `recipe` is what the sweeps start from; `quick`
+    leaves adaptive rounding and bias correction out of them. `layers` names the nodes to look at,
+    `sweeps` what to do with them.
 
     `journal` is a file of finished trials, from which a later call with the same arguments goes on.
     `executor`: anything like `concurrent.futures.Executor`; `spool` a folder that its workers see,
@@ -192,7 +195,7 @@ def sensitivity(
     unknown = [name for name in sweeps if name not in SWEEPS]
     if unknown or isinstance(sweeps, str):
         raise InvalidArgumentError(f"sweeps={sweeps!r}: a list of {', '.join(SWEEPS)}")
-    problem = problem_of(model, data, evaluation, labels, metric)
+    problem = problem_of(model, data, evaluation, labels, metric, preprocess)
     start = recipe or Recipe()
     start = start.with_defaults(**QUICK) if quick else start
     graph, known = layers_of(problem.graph)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,12 +22,14 @@ from octavo.ir import Graph
 from octavo.model import Model, load
 from octavo.plan.encode import ConstantPool
 from octavo.plan.graph_json import encode_graph
+from octavo.quantization.data import Data, named, open_data
+from octavo.quantization.preprocessing import Preprocessing
 
-__all__ = ["Batch", "Problem", "Spooled", "problem_of"]
+__all__ = ["Preprocess", "Problem", "Spooled", "problem_of"]
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
-Batch = Mapping[str, Array] | Array
+Preprocess = Preprocessing | Mapping[str, Any] | str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,20 +97,9 @@ def _function_name(function: Metric) -> str:
     return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', function)}"
 
 
-def _named(graph: Graph, batches: Iterable[Batch], what: str) -> list[Arrays]:
-    if isinstance(batches, (Mapping, str, bytes)) or not isinstance(batches, Iterable):
-        raise InvalidArgumentError(f"{what} is a {type(batches).__name__}; pass a list of batches")
-    found: list[Arrays] = []
-    for batch in batches:
-        if isinstance(batch, Mapping):
-            found.append({name: np.asarray(array) for name, array in batch.items()})
-        elif len(graph.inputs) == 1:
-            found.append({graph.inputs[0]: np.asarray(batch)})
-        else:
-            raise InvalidArgumentError(
-                f"{what} has bare arrays, but the model has inputs {list(graph.inputs)}: "
-                "pass dicts of name -> array"
-            )
+def _read(graph: Graph, data: Data, preprocess: Preprocess, what: str) -> list[Arrays]:
+    batches = open_data(graph, data, preprocess=preprocess)
+    found = [named(graph, batch, f"{what}: {title}") for title, batch in batches]
     if not found:
         raise InvalidArgumentError(f"{what} has no batch")
     return found
@@ -116,17 +107,20 @@ def _named(graph: Graph, batches: Iterable[Batch], what: str) -> list[Arrays]:
 
 def problem_of(
     model: str | os.PathLike[str] | Model,
-    data: Iterable[Batch],
-    evaluation: Iterable[Batch] | None,
+    data: Data,
+    evaluation: Data | None,
     labels: Sequence[int] | Array | None,
     metric: str | Metric,
+    preprocess: Preprocess = None,
 ) -> Problem:
     """The problem that the arguments of `sensitivity` and `search` describe."""
     metric_named(metric)
     floating = model if isinstance(model, Model) else load(model)
     graph = floating.source
-    calibration = _named(graph, data, "data")
-    measured = calibration if evaluation is None else _named(graph, evaluation, "evaluation")
+    calibration = _read(graph, data, preprocess, "data")
+    measured = (
+        calibration if evaluation is None else _read(graph, evaluation, preprocess, "evaluation")
+    )
     known = None if labels is None else np.asarray(labels, np.int64).reshape(-1)
     count = sum(len(next(iter(batch.values()))) for batch in measured)
     if known is not None and len(known) != count:

@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             threads=arguments.threads,
             progress=progress,
-            **problem_arguments(model, arguments),
+            **problem_arguments(arguments),
         )
     if arguments.output:
         found.best.recipe.save(arguments.output)

@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
             model,
             sweeps=tuple(arguments.sweep or SWEEPS),
             progress=progress,
-            **problem_arguments(model, arguments),
+            **problem_arguments(arguments),
         )
     if arguments.suggest:
         found.suggest(arguments.count).save(arguments.suggest)

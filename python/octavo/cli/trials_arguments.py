@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from octavo.analysis.metrics import METRICS
 from octavo.cli.progress import sample_progress
-from octavo.comparison.data import batches_of
 from octavo.errors import FormatError, InvalidArgumentError
-from octavo.model import Model
+from octavo.quantization.preprocessing import PRESETS
 from octavo.quantization.recipe import Recipe
 
 __all__ = ["add_trial_arguments", "interruptible", "problem_arguments", "trial_progress"]
@@ -28,11 +27,17 @@ def add_trial_arguments(parser: argparse.ArgumentParser, metric: str) -> None:
     parser.add_argument(
         "--data",
         required=True,
-        metavar="FILE",
-        help="samples to calibrate on, along the first axis: .npy, or .npz by input name",
+        metavar="PATH",
+        help="to calibrate on: a folder of images, or samples along the first axis: .npy, or .npz "
+        "by input name",
     )
     parser.add_argument(
-        "--evaluation", metavar="FILE", help="samples to measure on (default: those of --data)"
+        "--evaluation", metavar="PATH", help="to measure on, likewise (default: --data)"
+    )
+    parser.add_argument(
+        "--preprocess",
+        metavar="NAME",
+        help=f"what makes an input of an image: {', '.join(PRESETS)}, or a JSON file",
     )
     parser.add_argument("--labels", metavar="FILE", help=".npy with a class per measured sample")
     parser.add_argument(
@@ -47,12 +52,12 @@ def add_trial_arguments(parser: argparse.ArgumentParser, metric: str) -> None:
     parser.add_argument("--png", metavar="FILE", help="draw the result (.png, .svg or .pdf)")
 
 
-def problem_arguments(model: Model, arguments: argparse.Namespace) -> dict[str, Any]:
+def problem_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of `sensitivity` and `search` that these options stand for."""
-    evaluation = arguments.evaluation and list(batches_of(model, arguments.evaluation))
     return {
-        "data": list(batches_of(model, arguments.data)),
-        "evaluation": evaluation,
+        "data": arguments.data,
+        "evaluation": arguments.evaluation,
+        "preprocess": arguments.preprocess,
         "labels": None if arguments.labels is None else _labels(arguments.labels),
         "metric": arguments.metric,
         "recipe": Recipe.load(arguments.recipe) if arguments.recipe else None,
