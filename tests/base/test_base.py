@@ -144,3 +144,51 @@ def test_isa_restriction_order() -> None:
 def test_unknown_isa_is_an_error(name: str) -> None:
     with pytest.raises(IsaError, match=f"unknown ISA '{name}'"):
         _core.isa_allows("amx", name)
+
+
+def test_statistics_stay_inside_their_buffers() -> None:
+    rng = np.random.default_rng(SEED)
+    for samples, rows, width in ((1, 1, 1), (2, 3, 5), (3, 7, 16), (1, 33, 31)):
+        size = samples * rows * width
+        guard = _core.GuardBuffer(4 * size)
+        x = np.frombuffer(guard, np.float32)
+        x[:] = rng.standard_normal(size)
+        lows, highs = np.empty((2, samples), np.float32)
+        assert _core.statistics_extremes(guard, samples, rows * width, lows, highs)
+        parts = x.reshape(samples, -1)
+        np.testing.assert_array_equal(lows, parts.min(axis=1))
+        np.testing.assert_array_equal(highs, parts.max(axis=1))
+        counts = np.zeros(8192, np.int64)
+        _core.statistics_histogram(guard, size, 512.0, counts)
+        assert counts.sum() == size
+        low, high = np.full((2, width), np.inf, np.float32)
+        total, squares = np.zeros((2, width))
+        _core.statistics_channels(guard, samples, rows, width, low, -high, total, squares)
+        np.testing.assert_array_equal(low, x.reshape(-1, width).min(axis=0))
+        np.testing.assert_allclose(squares, np.square(x.reshape(-1, width), dtype=float).sum(0))
+
+
+def test_statistics_refuse_buffers_that_are_too_small() -> None:
+    x, counts = np.ones(12, np.float32), np.zeros(8192, np.int64)
+    ends, sums = np.ones((2, 3), np.float32), np.zeros((2, 3))
+    for call in (
+        lambda: _core.statistics_histogram(x, 13, 1.0, counts),
+        lambda: _core.statistics_histogram(x, 12, 1.0, counts[:-1]),
+        lambda: _core.statistics_extremes(x, 3, 5, *ends),
+        lambda: _core.statistics_extremes(x, 4, 3, *ends),
+        lambda: _core.statistics_extremes(x, 3, 0, *ends),
+        lambda: _core.statistics_channels(x, 2, 3, 3, *ends, *sums),
+        lambda: _core.statistics_channels(x, 1, 3, 4, *ends, *sums),
+    ):
+        with pytest.raises(InvalidArgumentError):
+            call()
+
+
+def test_statistics_find_what_is_not_finite_wherever_it_stands() -> None:
+    for size in (1, 2, 16, 17, 40):
+        for at in range(size):
+            for bad in (np.nan, np.inf, -np.inf):
+                x = np.ones(size, np.float32)
+                x[at] = bad
+                ends = np.empty((2, 1), np.float32)
+                assert not _core.statistics_extremes(x, 1, size, *ends), (size, at, bad)
