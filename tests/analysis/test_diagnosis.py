@@ -143,13 +143,29 @@ def test_channels_in_another_order_are_named_by_stored_means():
     net = Net(8)
     tint = np.array([1.5, 0.0, -1.5], np.float32)
     model = octavo.quantize(net.model(net.conv("x")), [images(16, 1) + tint])
+    metadata = model.source.metadata
+    assert metadata["calibration_inputs"]["x"]["samples"] == 16
     comparison = octavo.compare(model, (images(16, 2) + tint)[..., ::-1].copy())
-    means = {"inputs": {"x": {"mean": [1.5, 0.0, -1.5]}}}
-    found = [f for f in diagnose(comparison, metadata=means).findings if f.code == "channel_order"]
-    assert found and found[0].severity == "error" and found[0].tensor == "x"
+    found = diagnose(comparison, metadata=metadata).findings
+    (swapped,) = [f for f in found if f.code == "channel_order"]
+    assert swapped.severity == "error" and swapped.tensor == "x"
     assert not [f for f in diagnose(comparison).findings if f.code == "channel_order"]
-    right = octavo.compare(model, images(16, 2) + tint)
-    assert diagnose(right, metadata=means).errors == ()
+    right = diagnose(octavo.compare(model, images(16, 2) + tint), metadata=metadata)
+    assert not [f for f in right.findings if f.code in ("channel_order", "input_statistics")]
+
+
+@pytest.mark.parametrize(
+    "change", [lambda x: 0.4 * x, lambda x: 0.5 * x + 1.2], ids=["contrast", "offset"]
+)
+def test_data_of_another_distribution_within_the_range_are_named(change):
+    model, x = residual()
+    metadata = model.source.metadata
+    found = diagnose(octavo.compare(model, change(x)), metadata=metadata).findings
+    assert "input_statistics" in [f.code for f in found if f.severity == "warning"], found
+    sound = diagnose(octavo.compare(model, x), metadata=metadata).findings
+    assert "input_statistics" not in [f.code for f in sound]
+    for broken in ({"x": 3}, {"x": {"mean": "a", "std": []}}, [], {"x": {"mean": [1, 2]}}):
+        diagnose(octavo.compare(model, x[:8]), metadata={"calibration_inputs": broken})
 
 
 def gained(model, name, factors):

@@ -12,8 +12,12 @@ from octavo.analysis.diagnosis_range import Range
 from octavo.analysis.diagnosis_rule import F64, Finding, Layer, View
 from octavo.comparison.statistics import InputStatistics
 from octavo.quantization.preprocessing import METADATA_KEY
+from octavo.quantization.provenance import INPUTS_KEY
 
 __all__ = ["drift", "findings"]
+
+#: So many samples say something about a mean; channels differ by this share of their deviation.
+_ENOUGH, _TINT = 8, 0.3
 
 
 def findings(view: View) -> Iterator[Finding]:
@@ -22,8 +26,8 @@ def findings(view: View) -> Iterator[Finding]:
         source = layer.node.inputs[0]
         if layer.node.op == "QuantizeLinear" and source in view.comparison.inputs:
             data = view.comparison.inputs[source]
-            yield from _range(view, layer, source, data)
-            yield from _channel_order(view, layer, source, data)
+            found = [*_range(view, layer, source, data), *_channel_order(view, layer, source, data)]
+            yield from found or _distribution(view, layer, source, data)
 
 
 def _range(view: View, layer: Layer, source: str, data: InputStatistics) -> Iterator[Finding]:
@@ -100,13 +104,13 @@ def _channel_order(
     view: View, layer: Layer, source: str, data: InputStatistics
 ) -> Iterator[Finding]:
     """RGB for BGR: only where the calibration's means are stored, and fit better reversed."""
-    stored = _stored_means(view.metadata, source)
+    stored, deviation = _stored(view.metadata, source)
     if stored is None or stored.shape != data.mean.shape or stored.size != 3:
         return
     spread = float(np.abs(stored - stored[::-1]).max())
     straight = float(np.abs(data.mean - stored).max())
     swapped = float(np.abs(data.mean[::-1] - stored).max())
-    if spread < 1e-3 * max(float(np.abs(stored).max()), 1e-30) or swapped > 0.25 * straight:
+    if spread < _TINT * float(deviation.mean()) or swapped > 0.35 * straight:
         return
     yield Finding(
         "channel_order",
@@ -120,15 +124,56 @@ def _channel_order(
     )
 
 
-def _stored_means(metadata: Mapping[str, Any], source: str) -> F64 | None:
-    """Means per channel of a model input as the calibration saw them, where they were stored."""
-    inputs = metadata.get("inputs", {})
+def _distribution(
+    view: View, layer: Layer, source: str, data: InputStatistics
+) -> Iterator[Finding]:
+    """Means or deviations that calibration did not see, though the range is kept."""
+    stored, deviation = _stored(view.metadata, source)
+    if stored is None or view.comparison.samples < _ENOUGH:
+        return
+    mean, std = data.mean, data.std
+    if stored.shape != mean.shape:
+        if stored.size != 1:
+            return
+        std = np.sqrt(np.square(std).mean(keepdims=True) + mean.var(keepdims=True))
+        mean = mean.mean(keepdims=True)
+    spread = np.maximum(deviation, 1e-30)
+    away, ratio = np.abs(mean - stored) / spread, np.maximum(std, 1e-30) / spread
+    worst = int(np.argmax(np.maximum(away / 1.5, np.abs(np.log(ratio)) / np.log(1.8))))
+    if away[worst] < 1.5 and abs(np.log(ratio[worst])) < np.log(1.8):
+        return
+    yield Finding(
+        "input_statistics",
+        "error" if away[worst] > 3.0 or not 0.2 < ratio[worst] < 5.0 else "warning",
+        layer.name,
+        source,
+        f"channel {worst} has mean {mean[worst]:.3g} and deviation {std[worst]:.3g}; in "
+        f"calibration it had {stored[worst]:.3g} and {deviation[worst]:.3g}",
+        "prepare the data as for calibration, or calibrate again with data like these"
+        + _stored_preparation(view.metadata),
+        0.04,
+        {
+            "channel": worst,
+            "mean": float(mean[worst]),
+            "std": float(std[worst]),
+            "calibrated_mean": float(stored[worst]),
+            "calibrated_std": float(deviation[worst]),
+        },
+    )
+
+
+def _stored(metadata: Mapping[str, Any], source: str) -> tuple[F64 | None, F64]:
+    """(means, deviations) per channel of a model input as calibration saw them."""
+    inputs = metadata.get(INPUTS_KEY, {})
     entry = inputs.get(source) if isinstance(inputs, Mapping) else None
-    mean = entry.get("mean") if isinstance(entry, Mapping) else None
+    unknown = None, np.ones(1)
+    if not isinstance(entry, Mapping):
+        return unknown
     try:
-        return None if mean is None else np.asarray(mean, np.float64).reshape(-1)
-    except (TypeError, ValueError):
-        return None
+        found = [np.asarray(entry[key], np.float64).reshape(-1) for key in ("mean", "std")]
+    except (KeyError, TypeError, ValueError):  # not what the quantizer writes
+        return unknown
+    return (found[0], found[1]) if found[0].shape == found[1].shape else unknown
 
 
 def drift(view: View, layers: Sequence[Finding]) -> Finding | None:

@@ -23,6 +23,7 @@ from octavo.quantization.observers import Histogram, Statistics
 from octavo.quantization.parameters import TensorRange, choose_ranges, settings_by_value
 from octavo.quantization.preprocessing import METADATA_KEY, Preprocessing
 from octavo.quantization.progress import progress_bar
+from octavo.quantization.provenance import INPUTS_KEY, input_statistics
 from octavo.quantization.ranges import METHODS
 from octavo.quantization.recipe import CHOICES, Recipe, Rule, Settings
 from octavo.quantization.rules import quantized_nodes, quantized_values, sharing_groups
@@ -145,6 +146,8 @@ def run_quantizer(
     if found.preprocessing is not None:
         spec = found.preprocessing.to_dict()
         result = result.with_(metadata={**result.metadata, METADATA_KEY: spec})
+    if seen := input_statistics(floating, found.statistics):
+        result = result.with_(metadata={**result.metadata, INPUTS_KEY: seen})
     by_value = settings_by_value(floating, nodes, groups, settings)
     return Quantized(result, floating, found, chosen, told, by_value)
 
