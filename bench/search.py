@@ -28,8 +28,8 @@ from octavo.quantization.recipe import Recipe
 
 F32 = NDArray[np.float32]
 _BATCH = 25
-#: Labelled images used on each side, at most.
-_MOST = {"resnet20": 1000, "mobilenet_v2": 325, "squeezenet1_1": 325}
+#: Images judged on, at most.
+_HELD_OUT = 1000
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ def _logits(model: octavo.Model, images: F32) -> F32:
 def _search(name: str, arguments: argparse.Namespace, folder: Path) -> list[Row]:
     file, data = SUITE[name]
     images, labels, calibration = data()
-    seen, unseen = images[0::2][: _MOST[name]], images[1::2][: _MOST[name]]
-    right = labels[1::2][: _MOST[name]]
+    seen = np.ascontiguousarray(images[0::2][: arguments.samples])
+    unseen = np.ascontiguousarray(images[1::2][:_HELD_OUT])
+    right = labels[1::2][:_HELD_OUT]
     model = octavo.load(SHARED / "models" / "float" / file)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
@@ -165,6 +166,7 @@ def main() -> int:
     parser.add_argument("--only", help=f"comma-separated models of {', '.join(SUITE)}")
     parser.add_argument("--trials", type=int, default=80)
     parser.add_argument("--precision", action="append", help="what layers may be (repeat)")
+    parser.add_argument("--samples", type=int, default=128, help="to search on (default 128)")
     parser.add_argument("--seconds", type=float, help="per model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", default="search-results", metavar="FOLDER")

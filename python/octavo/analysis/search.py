@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.analysis.metrics import Metric
-from octavo.analysis.pareto import pareto_front, survivors
+from octavo.analysis.pareto import survivors
 from octavo.analysis.search_evolution import children
 from octavo.analysis.search_model import proxy_problem
 from octavo.analysis.search_result import Candidate, Limits, SearchResult, choose
@@ -40,7 +40,10 @@ from octavo.session import cpu_info
 __all__ = ["search"]
 
 Array = NDArray[Any]
-_POPULATION, _BROOD, _FINALISTS = 24, 8, 8
+_POPULATION, _BROOD = 24, 8
+#: Multiples of the start's latency within each of which the best trial is measured once more, and
+#: how many of the fastest that meet the limits are, too.
+_STEPS, _FASTEST = (1.01, 1.03, 1.06, 1.12, 1.25, 1.5, 2.0, math.inf), 3
 
 
 def _quality(score: Score, metric: str | Metric) -> float:
@@ -195,6 +198,27 @@ def _check(
         raise InvalidArgumentError(f"trials={trials}: at least 1")
 
 
+def _finalists(
+    found: Sequence[Trial], limits: Limits, state: State, metric: str | Metric
+) -> list[Trial]:
+    """The best within each of some multiples of the start's latency, and the fastest few that meet
+    the limits."""
+    points = _points(found, limits, state, metric)
+    kept: dict[int, None] = {}
+    for step in _STEPS:
+        near = [i for i, trial in enumerate(found) if trial.relative <= step]
+        if near:
+            kept[min(near, key=lambda i: points[i][0])] = None
+    meeting = [
+        i
+        for i, trial in enumerate(found)
+        if limits != Limits(None, None, None)
+        and not limits.missed(state.candidate(Recipe(), trial.score, trial.relative))
+    ]
+    kept.update(dict.fromkeys(sorted(meeting, key=lambda i: found[i].relative)[:_FASTEST]))
+    return [found[i] for i in kept]
+
+
 def _result(
     state: State,
     start: Recipe,
@@ -204,13 +228,11 @@ def _result(
     metric: str | Metric,
 ) -> SearchResult:
     """The survivors measured once more as they will be used."""
-    points = _points(found, limits, state, metric)
-    front = [found[i] for i in pareto_front(points)]
-    kept = survivors(_points(front, limits, state, metric), _FINALISTS)
     own = {name: getattr(start.defaults, name) for name in QUICK}
     finals = [start]
-    finals += [state.space.recipe(front[i].genome).with_defaults(**own) for i in kept]
-    finals = [r for i, r in enumerate(finals) if r not in finals[:i]]
+    for trial in _finalists(found, limits, state, metric):
+        finals.append(state.space.recipe(trial.genome).with_defaults(**own))
+    finals = [recipe for i, recipe in enumerate(finals) if recipe not in finals[:i]]
     scores = run_trials(state.handle, finals, state.journal, state.executor)
     candidates = [
         state.candidate(recipe, score, state.relative(recipe, "final"))
