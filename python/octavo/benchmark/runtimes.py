@@ -82,7 +82,7 @@ class OctavoRuntime:
     name = "octavo"
     package = "octavo.model"
     timed = True
-    formats: tuple[str, ...] = (".onnx", ".octavo")
+    formats: tuple[str, ...] = (".onnx", ".tflite", ".octavo")
     settings = "Model.compile(threads, tune as asked for), Session.run"
 
     def __init__(self, isa: str | None = None, tune: bool | Source = False) -> None:
@@ -91,7 +91,7 @@ class OctavoRuntime:
         self.isa = str(isa or os.environ.get("OCTAVO_ISA") or cpu_info()["best_isa"])
 
     def load(self, path: Path, threads: int) -> LoadedModel:
-        """Load a .onnx or .octavo file."""
+        """Load a .onnx, .tflite or .octavo file."""
         return self.adapt(octavo.load(str(path)), threads)
 
     def adapt(

@@ -40,7 +40,7 @@ _TO_STDOUT = "-"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("model", help=".onnx or .octavo file")
+    add("model", help=".onnx, .tflite or .octavo file")
     add("--vs", type=names, default=[], metavar="A,B", help=f"peers: {', '.join(PEERS)}")
     add("--tflite", type=Path, metavar="FILE", help="the same model for litert")
     add("--input", metavar="FILE", help=".npz by input name, or .npy (default: random)")

@@ -20,7 +20,7 @@ EXAMPLE = "octavo inspect mobilenet_v2_qdq.onnx"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help=".onnx or .octavo file")
+    parser.add_argument("model", help=".onnx, .tflite or .octavo file")
 
 
 def _layers(model: Model) -> list[dict[str, object]]:

@@ -17,7 +17,7 @@ EXAMPLE = "octavo profile model_qdq.onnx --trace trace.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help=".onnx or .octavo file")
+    parser.add_argument("model", help=".onnx, .tflite or .octavo file")
     parser.add_argument(
         "--input", metavar="FILE", help=".npz by input name, or .npy (default: random)"
     )

@@ -21,7 +21,7 @@ EXAMPLE = "octavo run model_qdq.onnx --input x.npz --output y.npz"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help=".onnx or .octavo file")
+    parser.add_argument("model", help=".onnx, .tflite or .octavo file")
     parser.add_argument(
         "--input", metavar="FILE", help=".npz by input name, or .npy (default: random)"
     )

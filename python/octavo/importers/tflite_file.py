@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -114,7 +115,7 @@ class _Reader:
         if not self.count(self.model.SubgraphsLength(), "subgraphs"):
             raise FormatError("the TFLite model has no subgraph")
         graph = self.model.Subgraphs(0)
-        tensors = self.tensors(graph)
+        tensors = _short_names(self.tensors(graph), graph)
         names = [tensor.name for tensor in tensors]
         inputs = self.ports(graph.InputsLength(), graph.Inputs, names, "input")
         outputs = self.ports(graph.OutputsLength(), graph.Outputs, names, "output")
@@ -237,6 +238,26 @@ class _Reader:
             "" if number == -1 else names[self.index(number, len(names), f"{what}: tensor")]
             for number in numbers
         )
+
+
+def _short_names(tensors: list[Tensor], graph: Any) -> list[Tensor]:
+    """Converters join the names of everything that went into a computed tensor by ";". The first
+    says enough where no other has it; inputs and outputs keep what callers know them by."""
+    ports = {graph.Inputs(at) for at in range(graph.InputsLength())}
+    ports |= {graph.Outputs(at) for at in range(graph.OutputsLength())}
+    firsts = [tensor.name.partition(";")[0] for tensor in tensors]
+    computed = Counter(first for first, t in zip(firsts, tensors, strict=True) if t.data is None)
+    taken = {tensor.name for tensor in tensors}
+    return [
+        replace(tensor, name=first)
+        if number not in ports
+        and tensor.data is None
+        and computed[first] == 1
+        and first
+        and first not in taken
+        else tensor
+        for number, (first, tensor) in enumerate(zip(firsts, tensors, strict=True))
+    ]
 
 
 def _elements(tensor: Tensor, payload: memoryview) -> Array:

@@ -9,6 +9,7 @@ import pytest
 import octavo
 from octavo import ops
 from octavo.errors import UnsupportedError
+from octavo.importers.tflite_file import read_file
 
 SEED = 20241123
 FLOAT = [
@@ -50,7 +51,7 @@ class Peer:
             str(path), num_threads=1, experimental_preserve_all_tensors=True
         )
         self.interpreter.allocate_tensors()
-        self.numbers = {t["name"]: t["index"] for t in self.interpreter.get_tensor_details()}
+        self.numbers = {name: at for at, name in enumerate(read_file(path.read_bytes()).tensors)}
 
     def run(self):
         """Runs on seeded inputs and returns them."""
