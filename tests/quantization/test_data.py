@@ -3,59 +3,28 @@
 
 from __future__ import annotations
 
-import json
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from image_nets import UNIT, net, pictures, write_pictures
 
 import octavo
-from octavo import ops
 from octavo.errors import FormatError, InvalidArgumentError, QuantizationError, ShapeError
-from octavo.ir import Graph, Node, Value, constant, verify
+from octavo.ir import Graph, Node, Value, verify
 from octavo.quantization import calibrate_model, run_quantizer
 from octavo.quantization.data import open_data
-from octavo.quantization.preprocessing import PRESETS, Preprocessing, preprocessing_for
+from octavo.quantization.preprocessing import Preprocessing
 
 Image = pytest.importorskip("PIL.Image", reason="NOT RUN: needs .[dev]")
 
 
-def net(batch: str | None = "N", fixed: int = 1) -> octavo.Model:
-    """x [N,6,5,3] -> Conv -> y, NHWC."""
-    rng = np.random.default_rng(1)
-    values = {
-        "x": Value("x", "f32", (fixed, 6, 5, 3)),
-        "w": constant("w", rng.standard_normal((4, 3, 3, 3)).astype(np.float32)),
-    }
-    attrs = {"strides": (1, 1), "dilations": (1, 1), "pads": (1, 1, 1, 1), "groups": 1}
-    node = Node("conv", "Conv", ("x", "w"), ("y",), attrs)
-    (shape,) = ops.get(node).infer(node, [values["x"], values["w"]])
-    values["y"] = Value("y", "f32", shape)
-    graph = Graph("g", (node,), values, ("x",), ("y",))
-    dynamic = {"x": (batch, None, None, None)} if batch else {}
-    return octavo.Model(verify(graph.with_(dynamic=dynamic)))
-
-
-def pictures(count: int, size: tuple[int, int] = (6, 5)) -> np.ndarray:
-    return np.random.default_rng(2).integers(0, 256, (count, *size, 3), np.uint8)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Seven images in folders, of several kinds, and something else."""
-    root = tmp_path / "images"
-    endings = ["png", "bmp", "PNG", "png", "bmp", "png", "png"]
-    for index, (pixels, ending) in enumerate(zip(pictures(7), endings, strict=True)):
-        path = root / ("b" if index > 3 else "a") / f"{index}.{ending}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path)
-    (root / "a" / "labels.csv").write_text("not an image")
-    return root
-
-
-UNIT = Preprocessing(scale=1 / 255, layout="NHWC")
+    return write_pictures(tmp_path / "images")
 
 
 def state(found: Any) -> dict[str, np.ndarray]:
@@ -213,64 +182,6 @@ def test_a_fixed_batch_takes_multiples(tmp_path: Path, folder: Path) -> None:
     assert found.samples == 11
 
 
-def test_arithmetic_of_a_preprocessing() -> None:
-    pixels = pictures(1, (9, 8))[0]
-    spec = Preprocessing(
-        crop=(4, 6), color="BGR", scale=0.5, mean=(1, 2, 3), std=(4, 5, 6), layout="NCHW"
-    )
-    found = spec.apply(Image.fromarray(pixels))
-    part = pixels[2:6, 1:7, ::-1].astype(np.float32)
-    expected = ((part * np.float32(0.5) - np.float32([1, 2, 3])) / np.float32([4, 5, 6])).transpose(
-        2, 0, 1
-    )
-    np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(spec.apply_array(pixels), expected)
-    wide = Preprocessing(resize=4, crop=(4, 4)).apply(Image.fromarray(pictures(1, (8, 16))[0]))
-    assert wide.shape == (3, 4, 4)
-    gray = Preprocessing(color="gray", layout="NHWC").apply(Image.fromarray(pixels))
-    assert gray.shape == (9, 8, 1) and gray.max() > 1
-
-
-def test_presets_fit_the_model_and_files_are_read_back(tmp_path: Path) -> None:
-    graph = net().source
-    for name in PRESETS:
-        spec = preprocessing_for(graph, name)
-        made = spec.apply(Image.fromarray(pictures(1, (40, 30))[0]))
-        assert made.shape == (6, 5, 3) and made.dtype == np.float32
-        (tmp_path / "p.json").write_text(json.dumps(spec.to_dict()))
-        assert preprocessing_for(graph, tmp_path / "p.json") == spec
-    assert np.abs(spec.apply(Image.fromarray(pictures(1)[0]))).max() > 1
-    imagenet = preprocessing_for(graph, "imagenet", {"resize": None, "crop": (6, 5)})
-    assert imagenet.resize is None and imagenet.crop == (6, 5) and len(imagenet.mean) == 3
-    for told, words in [
-        ("imagnet", "imagenet, unit"),
-        ("none.json", "no such preprocessing"),
-        ({"size": 3}, r"unknown \['size'\]"),
-        ({"color": "CMYK"}, "RGB, BGR"),
-        ({"mean": [1, 2]}, "one number, or 3"),
-        ({"std": 0}, "above 0"),
-        ({"crop": [7, 7], "layout": "NHWC"}, "set resize, crop"),
-        ({"layout": "NCHW", "crop": [6, 5]}, "layout"),
-        ({"crop": "large"}, "preprocessing"),
-    ]:
-        with pytest.raises(InvalidArgumentError, match=words):
-            preprocessing_for(graph, told)
-
-
-@pytest.mark.parametrize("form", ["q.onnx", "q.octavo"])
-def test_the_preprocessing_is_stored_in_the_model(folder: Path, tmp_path: Path, form: str) -> None:
-    quantized = octavo.quantize(net(), folder, preprocess="unit")
-    if form == "q.onnx":
-        quantized.to_onnx(tmp_path / form)
-    else:
-        quantized.save(tmp_path / form)
-    again = octavo.load(tmp_path / form)
-    assert again.source.metadata == quantized.source.metadata
-    spec = preprocessing_for(again.source, None)
-    assert spec.scale == 1 / 255 and spec.resize == (6, 5)
-    assert again.graph.metadata == quantized.source.metadata  # passes keep it
-
-
 def time_major() -> octavo.Model:
     """y = x @ x.T @ x with x [T,4]: the first axis is no batch."""
     values = {
@@ -309,3 +220,45 @@ def test_kept_samples_are_drawn_by_the_seed() -> None:
     assert len(kept(0, 50)) == 8
     assert kept(0, 50) == kept(0, 7) == sorted(kept(0, 50))
     assert kept(0, 50) != kept(1, 50)
+
+
+def test_progress_tells_stage_done_and_total() -> None:
+    data = np.ones((40, 6, 5, 3), np.float32)
+    for source, total in ((data, 40), (iter([data]), None)):
+        told: list[tuple[str, int, int | None]] = []
+        octavo.quantize(net(), source, progress=lambda *step, told=told: told.append(step))
+        steps = [(done, of) for stage, done, of in told if stage == "calibrate"]
+        assert steps[-1] == (40, total) and sorted(steps) == steps
+    octavo.quantize(net(), data, progress=True)  # no terminal: nothing to see
+
+
+def test_a_number_that_is_not_finite_is_named_by_tensor_and_sample() -> None:
+    data = np.ones((6, 6, 5, 3), np.float32)
+    data[4] = 3e38
+    with pytest.raises(QuantizationError, match=r"samples 4 to \d: tensor 'y': .*infinity"):
+        octavo.quantize(net(), [data[:4], data[4:]])
+
+
+def test_the_result_does_not_depend_on_the_isa(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = np.random.default_rng(5).standard_normal((20, 6, 5, 3)).astype(np.float32)
+    found = []
+    for isa in ("scalar", ""):
+        monkeypatch.setenv("OCTAVO_ISA", isa)
+        found.append(octavo.quantize(net(), data).plan_bytes().data)
+    assert found[0] == found[1]
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="NOT RUN: needs /proc")
+def test_memory_does_not_grow_with_the_data() -> None:
+    rng = np.random.default_rng(6)
+    sizes: list[int] = []
+
+    def batches() -> Iterator[np.ndarray]:
+        for _ in range(40):
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            sizes.append(pages * resource.getpagesize())
+            yield rng.standard_normal((700, 6, 5, 3), np.float32)  # 250 KB
+
+    octavo.quantize(net(), batches(), recipe=octavo.Recipe(optimization_samples=4))
+    assert len(sizes) == 40
+    assert max(sizes[10:]) - sizes[10] < 5e6  # of 8 MB that came by

@@ -98,14 +98,20 @@ def _size(text: str) -> int | tuple[int, int] | None:
     """224, 224x320 or none."""
     if text == "none":
         return None
-    numbers = [int(part) for part in text.split("x")]
-    if len(numbers) > 2:
-        raise ValueError(text)
+    try:
+        numbers = [int(part) for part in text.split("x")]
+    except ValueError:
+        numbers = []
+    if not 1 <= len(numbers) <= 2:
+        raise argparse.ArgumentTypeError(f"'{text}': a size is 224, 224x320 or none")
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
 
 
 def _numbers(text: str) -> list[float]:
-    return [float(part) for part in text.split(",")]
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}': numbers with commas between them") from None
 
 
 def _data(model: Model, arguments: argparse.Namespace) -> Batches | None:

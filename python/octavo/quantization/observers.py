@@ -186,9 +186,13 @@ class Statistics:
             return
         rows = data.reshape(samples, -1)
         lows, highs = np.empty(samples, np.float32), np.empty(samples, np.float32)
-        for first in range(min(2, samples)):
-            half = self.halves[(self.samples + first) % 2]
-            lows[first::2], highs[first::2] = half.add_samples(rows[first::2])
+        try:
+            for first in range(min(2, samples)):
+                half = self.halves[(self.samples + first) % 2]
+                lows[first::2], highs[first::2] = half.add_samples(rows[first::2])
+        except QuantizationError as error:
+            last = self.samples + samples - 1
+            raise QuantizationError(f"samples {self.samples} to {last}: {error}") from error
         self._lows.append(lows)
         self._highs.append(highs)
         if len(self._lows) > 256:
