@@ -22,6 +22,8 @@ __all__ = ["SEVERITIES", "Diagnosis", "Evidence", "Finding", "diagnose"]
 
 #: Findings about a tensor's range; they follow by themselves from input data of another range.
 _CONSEQUENCES = ("range_too_small", "range_too_large", "zero_point")
+#: Where one of these was found, an outlier channel of the output is the same thing once more.
+_EXPLAIN_OUTLIERS = ("concat_ranges", "weight_outlier", "weight_scale_channel")
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ def diagnose(
         *diagnosis_weights.findings(view),
         *diagnosis_graph.findings(view),
     ]
-    coarse = {item.node for item in layers if item.code == "weight_outlier"}
-    layers = [i for i in layers if i.code != "activation_outlier" or i.node not in coarse]
+    better = {item.node for item in layers if item.code in _EXPLAIN_OUTLIERS}
+    layers = [i for i in layers if i.code != "activation_outlier" or i.node not in better]
     if "error" in causes:
         layers = [item.demoted() if item.code in _CONSEQUENCES else item for item in layers]
     elif drift := diagnosis_input.drift(view, layers):

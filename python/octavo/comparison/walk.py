@@ -28,7 +28,7 @@ __all__ = ["Progress", "compare"]
 Array = NDArray[Any]
 #: Called with the number of samples done and of all samples (None: not known yet).
 Progress = Callable[[int, int | None], None]
-_MODELS = (".onnx", ".octavo")
+_MODELS = (".octavo", ".onnx", ".tflite")
 
 
 def compare(
