@@ -32,9 +32,8 @@ def test_every_family_has_a_scalar_row_on_every_case():
     most = {family(row): row.cases for row in scalar}
     assert set(most) == {
         "add_s8", "avgpool_f32", "avgpool_s8", "convert", "dwconv_f32", "dwconv_s8", "dynamic_s8",
-        "gemm_f32", "gemm_s8", "layer_norm_s8", "lut_s8", "matmul_s8", "maxpool_f32", "maxpool_s8",
-        "mul_s8",
-        "resize_s8", "softmax_f32", "softmax_s8", "winograd_s8",
+        "gemm_f32", "gemm_s16", "gemm_s8", "layer_norm_s8", "lut_s8", "matmul_s8", "maxpool_f32",
+        "maxpool_s8", "mul_s8", "resize_s8", "softmax_f32", "softmax_s8", "winograd_s8",
     }  # fmt: skip
     assert all(row.cases <= most[family(row)] for row in rows)
 

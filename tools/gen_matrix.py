@@ -47,6 +47,8 @@ FAMILIES = {
     "lut_s8": ("lut_s8",),
     "softmax_s8": ("softmax_s8",),
     "layer_norm_s8": ("layer_norm_s8",),
+    "conv_s16": ("gemm_s16",),
+    "linear_s16": ("gemm_s16",),
     "conv_dynamic_s8": ("gemm_s8", "dynamic_s8"),
     "linear_dynamic_s8": ("gemm_s8", "dynamic_s8"),
     "quantize": ("convert",),
@@ -95,7 +97,7 @@ def operators() -> Iterator[tuple[str, Row]]:
         row = Row()
         for example in ops.get(Node(name, name, (), ())).examples(np.random.default_rng(0)):
             kinds = {step.kind for step in lower(example.graph).steps} - BYTES
-            integer = _is_8bit(example.graph) or any("_dynamic_" in kind for kind in kinds)
+            integer = _is_8bit(example.graph) or any("_dynamic_" in k or "_s16" in k for k in kinds)
             (row.integer if integer else row.real).append(kinds)
         yield name, row
 

@@ -29,6 +29,7 @@ const char* precision_name(Precision precision) {
     case Precision::kCopy: return "copy";
     case Precision::kWeightsInt8: return "weights int8";
     case Precision::kDynamicInt8: return "dynamic int8";
+    case Precision::kInt16: return "int16";
   }
   return "copy";
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/parallel.h"
 #include "kernels/convert/convert.h"
+#include "ops/convert_s16.h"
 #include "ops/loop_nest.h"
 #include "ops/op.h"
 #include "ops/transpose.h"
@@ -117,12 +118,14 @@ std::unique_ptr<Op> prepare_dequantize(const StepView& step, const PrepareContex
   step.expect({1, 1, 0, 0, 0});
   const Tensor& x = step.input(0);
   const Tensor& y = step.output(0);
-  if (!is_8bit(x.dtype) || y.dtype != DType::kF32) {
-    step.fail(ErrorCode::kFormat, "from %s to %s, must be from u8 or s8 to f32",
+  const bool wide = x.dtype == DType::kS16;
+  if (!(wide || is_8bit(x.dtype)) || y.dtype != DType::kF32) {
+    step.fail(ErrorCode::kFormat, "from %s to %s, must be from u8, s8 or s16 to f32",
               dtype_name(x.dtype), dtype_name(y.dtype));
   }
   step.expect_same_dims(x, y);
   step.expect_disjoint(y, x);
+  if (wide) return make_dequantize_s16(step, context);
   return std::make_unique<Dequantize>(step, context);
 }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
-#include <cstring>
 
 #include "base/checked.h"
 #include "base/parallel.h"
@@ -10,24 +9,10 @@
 #include "ops/gemm_f32.h"
 #include "ops/packed_gemm.h"
 #include "ops/row_loops.h"
+#include "ops/staged_input.h"
 
 namespace octavo {
 namespace {
-
-// Border of quantized images: rows of `row` bytes, `before` and `after` of which surround the
-// pixels of the rows from `top` on.
-struct Border {
-  int64_t images = 0, rows = 0, top = 0, height = 0;
-  int64_t row = 0, before = 0, after = 0;
-  bool any() const { return rows > height || before + after > 0; }
-};
-
-struct Geometry {  // of the quantized input
-  Tensor tensor;   // dense, at base + origin
-  int64_t origin = 0;
-  int64_t bytes = 0;
-  Border border;
-};
 
 struct Channels {  // constants per output channel
   std::vector<int32_t> weight_sums;
@@ -97,13 +82,12 @@ class Finish final : public SumSink {
 
 class DynamicLayer final : public Op {
  public:
-  DynamicLayer(const StepView& step, const Geometry& geometry, const LoopNest<2>& lines,
-               int64_t length, int64_t units, const GemmLayer& layer, const QuantWeights& weights,
-               const PrepareContext& context)
+  DynamicLayer(const StepView& step, const StagedInput& staged, int64_t units,
+               const GemmLayer& layer, const QuantWeights& weights, const PrepareContext& context)
       : input_(step.input(0)),
         output_(step.output(0)),
-        geometry_(geometry),
-        dynamic_(lines, length, units, context.cap),
+        staged_(staged),
+        dynamic_(staged.lines, staged.length, units, context.cap),
         finish_kernels_(select_dynamic_s8(context.cap)),
         channels_(read_channels(
             step, weights, layer.n * layer.groups,
@@ -113,7 +97,7 @@ class DynamicLayer final : public Op {
     read_clamp(step, 0, &lo_, &hi_);
     info_ = {gemm_.kernel().name, gemm_.kernel().isa, Precision::kDynamicInt8, gemm_.threads()};
     packed_bytes_ = gemm_.packed_bytes();
-    scales_at_ = checked_round_up(checked_add(geometry.bytes, kReadSlack, step.name), 64);
+    scales_at_ = checked_round_up(checked_add(staged.bytes, kReadSlack, step.name), 64);
     sums_at_ = checked_round_up(checked_add(scales_at_, dynamic_.scratch_bytes(), step.name), 64);
     scratch_bytes_ = checked_add(sums_at_, gemm_.sums_bytes(), step.name);
     if (scratch_bytes_ > int64_t{1} << 40) {
@@ -124,34 +108,25 @@ class DynamicLayer final : public Op {
 
   void run(const RunContext& ctx) const noexcept override {
     uint8_t* bytes = ctx.scratch;
-    const DynamicScale* scales = dynamic_.run(input_.in(ctx), bytes + geometry_.origin,
+    const DynamicScale* scales = dynamic_.run(input_.in(ctx), bytes + staged_.origin,
                                               ctx.scratch + scales_at_, gemm_.threads());
-    if (geometry_.border.any()) fill_border(bytes, scales);
+    if (staged_.border.any()) fill_border(bytes, scales);
     const Finish finish(finish_kernels_, channels_, scales, rows_per_unit_, lo_, hi_);
     gemm_.run(bytes, output_.in(ctx), finish, ctx.scratch + sums_at_);
   }
 
  private:
   void fill_border(uint8_t* bytes, const DynamicScale* scales) const noexcept {
-    const Border& b = geometry_.border;
-    parallel_for(gemm_.threads(), b.images * b.rows, [&](int64_t begin, int64_t end, int) {
-      for (int64_t r = begin; r < end; ++r) {
-        const int64_t y = r % b.rows - b.top;
-        const int64_t unit = dynamic_.units() == 1 ? 0 : r / b.rows;
-        const int value = stored_of(scales[unit].zero_point);
-        uint8_t* row = bytes + r * b.row;
-        if (y < 0 || y >= b.height) {
-          std::memset(row, value, static_cast<size_t>(b.row));
-        } else {
-          std::memset(row, value, static_cast<size_t>(b.before));
-          std::memset(row + b.row - b.after, value, static_cast<size_t>(b.after));
-        }
-      }
+    const int64_t rows = staged_.border.images * staged_.border.rows;
+    parallel_for(gemm_.threads(), rows, [&](int64_t begin, int64_t end, int) {
+      staged_.fill_border(bytes, begin, end, [&](int64_t image) {
+        return stored_of(scales[dynamic_.units() == 1 ? 0 : image].zero_point);
+      });
     });
   }
 
   Address input_, output_;
-  Geometry geometry_;
+  StagedInput staged_;
   DynamicInput dynamic_;
   const DynamicS8Kernels& finish_kernels_;
   Channels channels_;
@@ -161,14 +136,6 @@ class DynamicLayer final : public Op {
   int64_t scales_at_ = 0, sums_at_ = 0;
 };
 
-// The input as bytes in C order.
-Tensor bytes_like(const Tensor& x) {
-  Tensor bytes = x;
-  bytes.dtype = DType::kU8;
-  bytes.halo = Halo{};
-  return dense_like(bytes);
-}
-
 void expect_float_layer(const StepView& step, int32_t ints) {
   step.expect({1, 1, ints, 2, 3, 1});
   step.expect_kernel_tensor(step.input(0), DType::kF32);
@@ -176,50 +143,24 @@ void expect_float_layer(const StepView& step, int32_t ints) {
   step.expect_disjoint(step.output(0), step.input(0));
 }
 
-// Where the windows find the bytes: PaddedInput knows how much padding they need.
-Geometry padded(const StepView& step, const Tensor& bytes, const Window2d& w,
-                const PaddedInput& input) {
-  Geometry g;
-  g.tensor = bytes;
-  g.tensor.strides[0] = input.image_stride();
-  g.tensor.strides[1] = input.row_stride();
-  g.tensor.strides[2] = input.pixel_stride();
-  g.bytes = checked_mul(input.image_stride(), bytes.dims[0], step.name);
-  if (input.scratch_bytes() == 0) return g;  // no padding
-  g.origin = w.pad_top * input.row_stride() + w.pad_left * input.pixel_stride();
-  Border& b = g.border;
-  b.images = bytes.dims[0];
-  b.rows = input.image_stride() / input.row_stride();
-  b.top = w.pad_top;
-  b.height = bytes.dims[1];
-  b.row = input.row_stride();
-  b.before = w.pad_left * input.pixel_stride();
-  b.after = b.row - b.before - bytes.dims[2] * input.pixel_stride();
-  return g;
-}
-
 }  // namespace
 
 std::unique_ptr<Op> prepare_linear_dynamic_s8(const StepView& step, const PrepareContext& context) {
   expect_float_layer(step, 1);
   const bool per_row = step.int_in(0, 0, 1, "per_row") != 0;
-  const Tensor& x = step.input(0);
+  const StagedInput staged = stage_rows(step, DType::kU8);
   const Tensor& y = step.output(0);
-  Geometry g;
-  g.tensor = bytes_like(x);
-  g.bytes = x.elements();
-  GemmLayer layer{make_row_loops(step, g.tensor, y),
+  GemmLayer layer{make_row_loops(step, staged.tensor, y),
                   1,
                   y.dims[y.rank - 1],
                   {0},
-                  x.dims[x.rank - 1],
+                  static_cast<int32_t>(staged.length),
                   kStoredOffset,
                   {},
                   true};
   const QuantWeights weights = read_bare_weights(step, layer.n, layer.segment_len);
-  const LoopNest<2> lines = make_row_loops(step, x, g.tensor);
-  return std::make_unique<DynamicLayer>(step, g, lines, layer.segment_len,
-                                        per_row ? lines.outer(0) : 1, layer, weights, context);
+  const int64_t units = per_row ? staged.lines.outer(0) : 1;
+  return std::make_unique<DynamicLayer>(step, staged, units, layer, weights, context);
 }
 
 std::unique_ptr<Op> prepare_conv_dynamic_s8(const StepView& step, const PrepareContext& context) {
@@ -229,10 +170,9 @@ std::unique_ptr<Op> prepare_conv_dynamic_s8(const StepView& step, const PrepareC
   const Tensor& y = step.output(0);
   const Window2d w = read_window(step, x, y);
   const int32_t groups = read_groups(step, x, y);
-  const Tensor bytes = bytes_like(x);
-  const PaddedInput input(step, bytes, y, w);
-  const Geometry g = padded(step, bytes, w, input);
-  ConvRows conv = make_conv_rows(step, w, input, groups, sizeof(uint8_t));
+  const Tensor bytes = staged_tensor(x, DType::kU8);
+  const PaddedInput padded(step, bytes, y, w);
+  ConvRows conv = make_conv_rows(step, w, padded, groups, sizeof(uint8_t));
   GemmLayer layer{conv.rows,
                   groups,
                   y.dims[3] / groups,
@@ -244,14 +184,7 @@ std::unique_ptr<Op> prepare_conv_dynamic_s8(const StepView& step, const PrepareC
   const int64_t k =
       checked_mul(static_cast<int64_t>(layer.segments.size()), layer.segment_len, step.name);
   const QuantWeights weights = read_bare_weights(step, y.dims[3], k);
-  // A line is a row of the image where its pixels follow each other without a gap.
-  const bool whole = x.strides[2] == x.dims[3] * x.item_size();
-  const int64_t strides[2][kMaxRank] = {
-      {x.strides[0], x.strides[1], x.strides[2]},
-      {g.tensor.strides[0], g.tensor.strides[1], g.tensor.strides[2]}};
-  const LoopNest<2> lines(whole ? 2 : 3, x.dims, strides);
-  return std::make_unique<DynamicLayer>(step, g, lines,
-                                        whole ? int64_t{x.dims[2]} * x.dims[3] : x.dims[3],
+  return std::make_unique<DynamicLayer>(step, stage_image(step, bytes, w, padded),
                                         per_row ? x.dims[0] : 1, layer, weights, context);
 }
 

@@ -26,7 +26,7 @@ struct Address {
   uint8_t* in(const RunContext& ctx) const { return ctx.bases[base] + offset; }
 };
 
-enum class Precision : uint8_t { kInt8, kFloat32, kCopy, kWeightsInt8, kDynamicInt8 };
+enum class Precision : uint8_t { kInt8, kFloat32, kCopy, kWeightsInt8, kDynamicInt8, kInt16 };
 
 struct OpInfo {  // what session.kernels() tells
   const char* kernel = "";

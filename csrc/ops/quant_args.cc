@@ -55,8 +55,10 @@ bool all_fit_s8(const std::vector<int16_t>& values) {
   return seen <= 255;
 }
 
-// Fills in the values, for inputs of magnitude up to `largest` after their zero point.
-void expand_weights(const StepView& step, int32_t n, int64_t k, int64_t largest, QuantWeights* w) {
+// Fills in the values, for inputs of magnitude up to `largest` after their zero point and sums of
+// so many bits beside the sign.
+void expand_weights(const StepView& step, int32_t n, int64_t k, int64_t largest, int bits,
+                    QuantWeights* w) {
   const DType dtype = weight_type(step);
   const int64_t count = checked_mul(n, k, step.name);
   const uint8_t* raw = step.constant(0, dtype, count, "weights");
@@ -66,13 +68,13 @@ void expand_weights(const StepView& step, int32_t n, int64_t k, int64_t largest,
     int16_t* out = w->values.data() + c * k;
     const int64_t sum = dtype == DType::kU8 ? expand_channel<uint8_t>(raw + c * k, zero[c], k, out)
                                             : expand_channel<int8_t>(raw + c * k, zero[c], k, out);
-    // k <= 2^40 and |w| <= 255, so the product stays far below 2^63.
+    // k <= 2^40 and |w| <= 255, so the product stays below 2^63.
     const int64_t reach = sum * largest + std::abs(int64_t{w->bias[c]});
-    if (reach >= int64_t{1} << 31) {
+    if (reach >= int64_t{1} << bits) {
       step.fail(ErrorCode::kUnsupported,
                 "the accumulator of channel %d can reach %lld, beyond "
-                "int32; split the reduction or use smaller weights",
-                c, static_cast<long long>(reach));
+                "%s; split the reduction or use smaller weights",
+                c, static_cast<long long>(reach), bits == 31 ? "int32" : "2^53");
     }
   }
   w->fit_s8 = all_fit_s8(w->values);
@@ -94,7 +96,7 @@ QuantWeights read_quant_weights(const StepView& step, int32_t n, int64_t k, int3
   QuantWeights w;
   w.bias = step.constant_values<int32_t>(1, DType::kS32, n, "bias");
   w.multiplier = step.constant_values<float>(2, DType::kF32, n, "multiplier");
-  expand_weights(step, n, k, std::max(za, 255 - za), &w);
+  expand_weights(step, n, k, std::max(za, 255 - za), 31, &w);
   for (int32_t c = 0; c < n; ++c) {
     if (!std::isfinite(w.multiplier[c]) || w.multiplier[c] < 0) {
       step.fail(ErrorCode::kFormat, "multiplier of channel %d is %g, must be finite and >= 0", c,
@@ -104,11 +106,18 @@ QuantWeights read_quant_weights(const StepView& step, int32_t n, int64_t k, int3
   return w;
 }
 
+QuantWeights read_wide_weights(const StepView& step, int32_t n, int64_t k, int64_t largest) {
+  QuantWeights w;
+  w.bias = step.constant_values<int32_t>(1, DType::kS32, n, "bias");
+  expand_weights(step, n, k, largest, 53, &w);
+  return w;
+}
+
 QuantWeights read_bare_weights(const StepView& step, int32_t n, int64_t k) {
   QuantWeights w;
   w.bias.assign(static_cast<size_t>(n), 0);
   w.multiplier.assign(static_cast<size_t>(n), 1.0f);
-  expand_weights(step, n, k, 255, &w);
+  expand_weights(step, n, k, 255, 31, &w);
   return w;
 }
 

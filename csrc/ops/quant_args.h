@@ -24,6 +24,10 @@ struct QuantWeights {
 // Throws Error(kUnsupported) naming the channel otherwise.
 QuantWeights read_quant_weights(const StepView& step, int32_t n, int64_t k, int32_t za);
 
+// The same for sums of 64 bits of inputs up to `largest`, which must be exact in float64: below
+// 2^53. Constant 2 is left to the caller, the multipliers are empty.
+QuantWeights read_wide_weights(const StepView& step, int32_t n, int64_t k, int64_t largest);
+
 // The weights alone (constant 0, zero points in the optional 3), with a bias of 0, for inputs of
 // which only the type is known: sum |w| * 255 < 2^31 for each channel.
 QuantWeights read_bare_weights(const StepView& step, int32_t n, int64_t k);

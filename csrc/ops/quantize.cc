@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/parallel.h"
 #include "kernels/convert/convert.h"
+#include "ops/convert_s16.h"
 #include "ops/loop_nest.h"
 #include "ops/op.h"
 
@@ -134,12 +135,14 @@ std::unique_ptr<Op> prepare_quantize(const StepView& step, const PrepareContext&
   step.expect({1, 1, step.ints.count, 0, 0});
   const Tensor x = permuted_input(step);
   const Tensor& y = step.output(0);
-  if (x.dtype != DType::kF32 || !is_8bit(y.dtype)) {
-    step.fail(ErrorCode::kFormat, "from %s to %s, must be from f32 to u8 or s8",
+  const bool wide = y.dtype == DType::kS16;
+  if (x.dtype != DType::kF32 || !(wide || is_8bit(y.dtype))) {
+    step.fail(ErrorCode::kFormat, "from %s to %s, must be from f32 to u8, s8 or s16",
               dtype_name(x.dtype), dtype_name(y.dtype));
   }
   step.expect_same_dims(x, y);
   step.expect_disjoint(y, x);
+  if (wide) return make_quantize_s16(step, x, context);
   return std::make_unique<Quantize>(step, x, context);
 }
 

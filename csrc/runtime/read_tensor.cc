@@ -77,10 +77,16 @@ void read_halo(const TensorRecord& record, Tensor* t) {
 void read_quantization(const TensorRecord& record, Tensor* t) {
   t->scale = record.scale;
   t->zero_point = record.zero_point;
-  if (!is_8bit(t->dtype)) return;
+  if (!is_8bit(t->dtype) && t->dtype != DType::kS16) return;
   if (!std::isnormal(record.scale) || record.scale < 0) {
     bad(*t, ErrorCode::kFormat, "scale %g must be finite, > 0 and not subnormal",
         static_cast<double>(record.scale));
+  }
+  if (t->dtype == DType::kS16) {
+    if (record.zero_point != 0) {
+      bad(*t, ErrorCode::kFormat, "zero point %d; of s16 it must be 0", record.zero_point);
+    }
+    return;
   }
   const int32_t low = t->dtype == DType::kU8 ? 0 : -128;
   if (record.zero_point < low || record.zero_point > low + 255) {

@@ -48,6 +48,8 @@ __all__: list[str] = [
     "gemm_f32_rows",
     "gemm_s8_rows",
     "gemm_s8_select",
+    "gemm_s16_rows",
+    "gemm_s16_run",
     "isa_allows",
     "isa_list",
     "layer_norm_s8_rows",
@@ -655,6 +657,23 @@ def eltwise_s8_run(
 def gemm_f32_rows() -> list[typing.Any]:
     """
     Every kernel: (name, isa, mr, nr, supported).
+    """
+
+def gemm_s16_rows() -> list[typing.Any]:
+    """
+    Every kernel: (name, isa, nr, supported).
+    """
+
+def gemm_s16_run(
+    name: str,
+    a: numpy.typing.NDArray[typing.Any] | _Buffer,
+    row_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    pair_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    weights: typing.Annotated[numpy.typing.ArrayLike, numpy.int16],
+    pairs_per_sum: int,
+) -> numpy.typing.NDArray[numpy.int64]:
+    """
+    int64 [m, nr]: exact sums of s16 rows times packed weights [pairs, nr, 2].
     """
 
 def gemm_s8_rows() -> list[typing.Any]:

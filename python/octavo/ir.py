@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.errors import GraphError, QuantizationError, ShapeError
-from octavo.quant import QRANGE
+from octavo.quant import QRANGE, STORED_RANGE
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -108,6 +108,11 @@ class Value:
     def is_8bit(self) -> bool:
         """True for u8 and s8 elements with quantization parameters."""
         return self.dtype in QRANGE and self.quant is not None
+
+    @property
+    def is_quantized(self) -> bool:
+        """True for u8, s8 and s16 elements with quantization parameters."""
+        return self.dtype in STORED_RANGE and self.quant is not None
 
     @property
     def size(self) -> int:
@@ -248,6 +253,11 @@ def check_affine(name: str, quant: Affine, dtype: str, shape: Shape) -> None:
     if bad.any():
         raise QuantizationError(
             f"tensor '{name}': scale {scale[bad][0]!r} must be finite, > 0 and not subnormal"
+        )
+    if dtype == "s16" and np.any(zero_point != 0):
+        raise QuantizationError(
+            f"tensor '{name}': zero point {int(zero_point[zero_point != 0][0])}; of s16 it must "
+            "be 0: quantize symmetrically"
         )
     if dtype in QRANGE:
         low, high = QRANGE[dtype]

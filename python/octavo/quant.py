@@ -18,21 +18,23 @@ Array = NDArray[Any]
 
 #: Representable range of the 8-bit types by dtype name.
 QRANGE: dict[str, tuple[int, int]] = {"u8": (0, 255), "s8": (-128, 127)}
-_NUMPY_8BIT = {"u8": np.uint8, "s8": np.int8}
+#: The same with s16, which activations may have, always with zero point 0.
+STORED_RANGE: dict[str, tuple[int, int]] = {**QRANGE, "s16": (-32768, 32767)}
+_NUMPY_TYPE = {"u8": np.uint8, "s8": np.int8, "s16": np.int16}
 
 
 def quantize(x: Array, scale: Array | float, zero_point: Array | int, dtype: str) -> Array:
     """q = clamp(rne(x / scale) + zero_point): ONNX QuantizeLinear. NaN becomes the zero point.
 
     `x` float32 of any shape; `scale` (float32) and `zero_point` scalar or broadcastable; returns
-    uint8 or int8 of the same shape.
+    uint8, int8 or int16 of the same shape.
     """
-    low, high = QRANGE[dtype]
+    low, high = STORED_RANGE[dtype]
     zp = np.asarray(zero_point, np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         r: Array = np.rint(np.asarray(x, np.float32) / np.asarray(scale, np.float32))
     r = np.clip(np.where(np.isnan(r), np.float32(0), r), low - zp, high - zp) + zp
-    return r.astype(_NUMPY_8BIT[dtype])
+    return r.astype(_NUMPY_TYPE[dtype])
 
 
 def dequantize(q: Array, scale: Array | float, zero_point: Array | int) -> F32:
@@ -73,6 +75,21 @@ def requantize(acc: Array, m: Array | float, zero_point: int, qmin: int, qmax: i
     return np.asarray(clipped.astype(np.int64) + zero_point)
 
 
+def wide_multiplier(
+    in_scale: float, weight_scale: Array | float, out_scale: float
+) -> NDArray[np.float64]:
+    """m[c] = s_a * s_w[c] / s_y in float64, where the product of two float32 is exact."""
+    product = np.float64(np.float32(in_scale)) * np.asarray(weight_scale, np.float64)
+    return np.asarray(product / np.float64(np.float32(out_scale)))
+
+
+def requantize_wide(acc: Array, m: Array, zero_point: int, qmin: int, qmax: int) -> Array:
+    """y = clamp(rne(float64(acc) * m), qmin - z, qmax - z) + z; |acc| < 2^53. Returns int64."""
+    scaled = np.asarray(acc, np.float64) * m
+    clipped = np.clip(np.rint(scaled), qmin - zero_point, qmax - zero_point)
+    return np.asarray(clipped.astype(np.int64) + zero_point)
+
+
 def add(a: Array, b: Array, ka: float, kb: float, zero_point: int, qmin: int, qmax: int) -> Array:
     """y = clamp(rne(float32(a) * ka + float32(b) * kb)) + z; a, b without their zero points.
 
@@ -92,7 +109,7 @@ def clamp_bounds(
     Rounding is monotone, so clamp after requantize equals requantize after clamp, exactly.
     """
     if clamp is None:
-        return QRANGE[dtype]
+        return STORED_RANGE[dtype]
     q = quantize(np.asarray(clamp, np.float32), scale, zero_point, dtype)
     return int(q[0]), int(q[1])
 

@@ -109,8 +109,8 @@ def run_float(
 
 
 def run_int(graph: Graph, inputs: Mapping[str, Array], *, keep: bool = False) -> Arrays:
-    """Interprets the graph in the norm: nodes that touch 8-bit values by `int_ref`, exactly; the
-    rest by `float_ref`.
+    """Interprets the graph in the norm: nodes on quantized values by `int_ref`, exactly; the rest
+    by `float_ref`.
 
     Returns outputs by name, or with `keep` every value, as stored (8-bit where the graph is).
     """
@@ -122,7 +122,7 @@ def run_int(graph: Graph, inputs: Mapping[str, Array], *, keep: bool = False) ->
     def step(node: Node, args: list[Array | None]) -> tuple[Array, ...]:
         values, results = graph.inputs_of(node), graph.outputs_of(node)
         op = ops.get(node)
-        if any(v is not None and v.is_8bit for v in (*values, *results)):
+        if any(v is not None and v.is_quantized for v in (*values, *results)):
             return op.int_ref(node, args, values, results)
         return op.float_ref(node, args)
 

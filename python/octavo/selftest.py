@@ -56,6 +56,8 @@ def _kernels() -> Iterator[_Kernel]:
         yield _Kernel(name, isa, "winograd", supported)
     for name, isa, supported in _core.softmax_f32_rows():
         yield _Kernel(name, isa, "softmax_f32", supported)
+    for name, isa, _, supported in _core.gemm_s16_rows():
+        yield _Kernel(name, isa, "gemm_s16", supported)
     for name, isa, supported in _core.dynamic_s8_rows():
         yield _Kernel(name, isa, "dynamic_s8", supported)
     for rows in (

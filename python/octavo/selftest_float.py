@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Self-test cases of the float32 families: gemm_f32, dwconv_f32, pool_f32, softmax_f32, and of
-dynamic_s8, which lies between them and the integers."""
+what lies between them and 8 bits: dynamic_s8, gemm_s16."""
 
 from __future__ import annotations
 
@@ -142,6 +142,26 @@ def _dynamic_s8(rng: Rng) -> Iterator[Case]:
         yield Case(partial(_run_scale_sums, sums=sums, options=options), want)
 
 
+def _run_gemm_s16(kernel: str, a: Array, weights: Array, nr: dict[str, int]) -> Array:
+    n, count = len(weights), weights.shape[1] // 2
+    packed = np.zeros((count, nr[kernel], 2), np.int16)
+    packed[:, :n] = weights.reshape(n, count, 2).transpose(1, 0, 2)
+    offsets = np.arange(count, dtype=np.int32) * 2
+    rows = np.arange(len(a)) * a.shape[1]
+    sums = _core.gemm_s16_run(kernel, a.ravel(), rows, offsets, packed, 128)
+    return np.asarray(sums)[:, :n]
+
+
+def _gemm_s16(rng: Rng) -> Iterator[Case]:
+    nr = {name: width for name, _, width, _ in _core.gemm_s16_rows()}
+    for m, n, k in ((1, 1, 2), (5, 8, 34), (4, 7, 700)):
+        a = rng.integers(-(2**15), 2**15, (m, k)).astype(np.int16)
+        weights = rng.integers(-255, 256, (n, k)).astype(np.int16)
+        a[0], weights[0] = -32768, -255  # 128 pairs are all that int32 holds
+        want = a.astype(np.int64) @ weights.T.astype(np.int64)
+        yield Case(partial(_run_gemm_s16, a=a, weights=weights, nr=nr), want)
+
+
 #: Op of a kernel row -> its cases.
 FLOAT_CASES: dict[str, Callable[[Rng], Iterator[Case]]] = {
     "gemm_f32": _gemm_f32,
@@ -150,4 +170,5 @@ FLOAT_CASES: dict[str, Callable[[Rng], Iterator[Case]]] = {
     "average_f32": partial(_pool_f32, average=True),
     "softmax_f32": _softmax_f32,
     "dynamic_s8": _dynamic_s8,
+    "gemm_s16": _gemm_s16,
 }

@@ -22,7 +22,7 @@ def test_norm_is_within_the_bound_of_real_numbers(case):
     assert case.op.int_reason(case.node, case.inputs, [case.output]) is None
     y = case.expected()
     assert y.dtype == DTYPES[case.output.dtype]
-    scale = case.output.scale if case.output.is_8bit else 1.0
+    scale = case.output.scale if case.output.is_quantized else 1.0
     error = np.abs(dequantized(case.output, y) - case.float_result()).max() / scale
     assert error <= case.example.bound
 

@@ -45,6 +45,18 @@ def _conv_f32(step, x, y, window, groups):
     y[...] = np.clip(product + bias, *np.float32(step.floats))
 
 
+def _conv_s16(step, x, y, window, groups):
+    w, bias, scale, *zero_point = step.consts
+    zero = zero_point[0].reshape(-1, *(1,) * (w.ndim - 1)) if zero_point else 0
+    centred = x.astype(np.float64) - step.inputs[0].zero_point
+    weights = w.astype(np.float64) - zero
+    acc = convolve(centred, weights, window, groups) if window else centred @ weights.T
+    m = np.float64(np.float32(step.inputs[0].scale)) * scale.astype(np.float64)
+    m = m / np.float64(np.float32(step.outputs[0].scale))
+    qmin, qmax, _ = step.ints[-3:]
+    y[...] = quant.requantize_wide(acc + bias, m, step.outputs[0].zero_point, qmin, qmax)
+
+
 def _dynamic(step, x, y, window, groups):
     w, bias, scale, *zero_point = step.consts
     zero = zero_point[0].reshape(-1, *(1,) * (w.ndim - 1)) if zero_point else 0
@@ -195,6 +207,8 @@ KINDS = {
     "linear_s8": lambda s, x, y: _conv_s8(s, x, y, None, 1),
     "conv_f32": lambda s, x, y: _conv_f32(s, x, y, _window(s.ints), s.ints[10]),
     "linear_f32": lambda s, x, y: _conv_f32(s, x, y, None, 1),
+    "conv_s16": lambda s, x, y: _conv_s16(s, x, y, _window(s.ints), s.ints[10]),
+    "linear_s16": lambda s, x, y: _conv_s16(s, x, y, None, 1),
     "conv_dynamic_s8": lambda s, x, y: _dynamic(s, x, y, _window(s.ints), s.ints[10]),
     "linear_dynamic_s8": lambda s, x, y: _dynamic(s, x, y, None, 1),
     "matmul_f32": lambda s, a, b, y: np.clip(a @ b, *s.floats, out=y),

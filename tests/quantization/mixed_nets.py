@@ -101,6 +101,12 @@ def mixed(graph: Graph, inputs: Mapping[str, F32], precision: Mapping[str, str])
     for name in quantized_values(floating, nodes):
         parameters[name] = affine_from_range(float(seen[name].min()), float(seen[name].max()))
     chosen = {node.name for node in nodes}
-    return insert_qdq(
-        floating, parameters, chosen, Settings(weight_ranges="minmax"), precision=precision
-    )
+    wide = {
+        name: Affine.per_tensor(float(np.abs(seen[name]).max()) / 32767, 0)
+        for node in nodes
+        if precision.get(node.name) == "int16"
+        for name in (*node.outputs, *node.inputs[:1])
+        if name in node.outputs or name in graph.inputs
+    }
+    told = Settings(weight_ranges="minmax")
+    return insert_qdq(floating, parameters, chosen, told, precision=precision, wide=wide)

@@ -29,6 +29,7 @@ SHARED = Path(os.environ.get("OCTAVO_SHARED", Path(__file__).parents[3] / "share
 _ISAS = [entry["name"] for entry in _core.isa_list() if entry["built"] and entry["supported"]]
 _SHOWN = {
     "int8": "int8",
+    "int16": "int16",
     "weights": "weights int8",
     "dynamic": "dynamic int8",
     "dynamic_row": "dynamic int8",
@@ -215,15 +216,7 @@ def test_incomplete_patterns_are_refused_by_name(damage: str) -> None:
     nodes = [
         helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
         helper.make_node("DynamicQuantizeLinear", ["v"], ["q2", "s2", "z2"]),
-        helper.make_node(
-            "MatMulInteger",
-            [
-                "q",
-                "q2" if damage == "computed weights" else "w",
-                "z2" if "other" in damage else "z",
-            ],
-            ["p"],
-        ),
+        helper.make_node("MatMulInteger", ["q", w, zero], ["p"]),
         helper.make_node("Cast", ["p"], ["f"], to=floats),
         helper.make_node("Mul", ["s", "ws"], ["m"]),
         helper.make_node("Mul", ["f", "m"], ["y"]),
@@ -240,3 +233,30 @@ def test_incomplete_patterns_are_refused_by_name(damage: str) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     with pytest.raises(UnsupportedError, match=r"^node '"):
         load_onnx(model)
+
+
+@pytest.mark.parametrize("net", [image_net, token_net])
+def test_16_bits(net, tmp_path: Path) -> None:
+    graph = net(7)
+    inputs = feed(graph, 8)
+    kinds = {node.name: "int16" for node in run_model_pipeline(graph).nodes}
+    model = octavo.Model(mixed(graph, inputs, kinds))
+    got = everywhere(model, inputs)
+    name = graph.outputs[0]
+    eight = octavo.Model(mixed(graph, inputs, dict.fromkeys(kinds, "int8")))
+    reals = octavo.Model(mixed(graph, inputs, dict.fromkeys(layers(graph), "weights")))
+    # beside the rounding of the weights, which they have in common
+    rounded = reals.compile().run(inputs)[name]
+    assert sqnr(got[name], rounded) > 70 > 60 > sqnr(eight.compile().run(inputs)[name], rounded)
+    kernels = model.compile().kernels()
+    assert {k.precision for k in kernels if k.op.startswith("conv_")} <= {"int16"}
+    assert sum(k.precision == "int16" for k in kernels if k.macs) >= 3
+    assert all("s16" in why or "float32" in why for why in model.float_reasons.values())
+    model.save(tmp_path / "m.octavo")
+    again = octavo.load(tmp_path / "m.octavo").compile().run(inputs)
+    np.testing.assert_array_equal(again[name], got[name])
+    read = through_onnx(model, tmp_path / "m.onnx")
+    assert onnx.load(tmp_path / "m.onnx").opset_import[0].version == 21
+    np.testing.assert_array_equal(read.compile().run(inputs)[name], got[name])
+    witness = by_onnxruntime(tmp_path / "m.onnx", inputs)  # in float32, so at times a step apart
+    assert sqnr(got[name], witness) > 70

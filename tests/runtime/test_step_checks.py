@@ -124,6 +124,31 @@ def test_wrong_8bit_weights_of_float_steps(rng):
             prepare(b)
 
 
+def test_wrong_parts_of_16_bit_steps(rng):
+    weights, scale, bias = np.ones((3, 5), np.int8), np.ones(3, np.float32), np.zeros(3, np.int32)
+    cases = [
+        ([0, 255, 0], [weights, bias, scale], "s16", 3, FormatError, "zero point 3"),
+        ([-32769, 5, 0], [weights, bias, scale], "s16", 0, FormatError, "qmin"),
+        ([0, 32768, 0], [weights, bias, scale], "s16", 0, FormatError, "qmax"),
+        ([5, 4, 0], [weights, bias, scale], "s16", 0, FormatError, "qmax"),
+        ([0, 256, 0], [weights, bias, scale], "u8", 0, FormatError, "qmax"),
+        ([0, 255, 1], [weights, bias, scale], "u8", 0, UnsupportedError, "rounding mode 1"),
+        ([0, 255, 0], [weights, bias, scale * np.inf], "u8", 0, FormatError, "weight scale is inf"),
+        ([0, 255, 0], [weights, bias, bias], "u8", 0, FormatError, "weight scale is s32"),
+        ([0, 255, 0], [weights, bias], "u8", 0, FormatError, "2 constants"),
+        ([0, 255, 0], [weights, bias, scale], "f32", 0, FormatError, "f32"),
+    ]
+    for ints, consts, dtype, zero_point, error, message in cases:
+        b = Builder()
+        x = b.tensor("x", "s16", [2, 5])
+        y = b.tensor("y", dtype, [2, 3], zero_point=zero_point)
+        b.step("load_constant", [], [x], consts=[np.ones((2, 5), np.int16)])
+        b.step("linear_s16", [x], [y], ints, (), consts)
+        b.step("copy", [y], [b.output("out", dtype, [2, 3])])
+        with pytest.raises(error, match=message):
+            prepare(b)
+
+
 def test_wrong_constants_of_dynamic_steps(rng):
     weights, scale, bias = np.ones((3, 5), np.int8), np.ones(3, np.float32), np.zeros(3, np.float32)
     large = np.full((3, 70000), 127, np.int8)

@@ -168,7 +168,9 @@ class Emitter:
     def parameters(self, value: Value, order: Order) -> tuple[str, str, int | None]:
         """(scale, zero point, axis) initializers of a quantized value held in `order`."""
         affine = value.affine
-        zero_type = {"u8": np.uint8, "s8": np.int8, "s32": np.int32}[value.dtype]
+        if value.dtype == "s16":
+            self.opset = max(self.opset, 21)  # the first with 16-bit Q and DQ
+        zero_type = {"u8": np.uint8, "s8": np.int8, "s16": np.int16, "s32": np.int32}[value.dtype]
         stem = value.name
         scale = self.initializer(f"{stem}/scale", np.asarray(affine.scale, np.float32))
         zero = self.initializer(f"{stem}/zero_point", affine.zero_point.astype(zero_type))
@@ -178,7 +180,7 @@ class Emitter:
     def dequantized(self, name: str, order: Order) -> str:
         """A float tensor of an 8-bit value: DequantizeLinear in front of a float operator."""
         value = self.graph.values[name]
-        if not value.is_8bit:
+        if not value.is_quantized:
             return self.tensor(name, order)
         scale, zero, axis = self.parameters(value, order)
         stored = self.tensor(name, order)
@@ -203,7 +205,7 @@ class Emitter:
         value = self.graph.values[name]
         if is_clamped(clamp):
             result = self.clip(result, clamp, self.fresh(name))
-        if value.is_8bit:
+        if value.is_quantized:
             scale, zero, axis = self.parameters(value, order)
             target = self.output_name(name, order)
             result = self.node("QuantizeLinear", [result, scale, zero], target, {"axis": axis})

@@ -20,6 +20,8 @@ from octavo.ir import Affine, Array, Node, Quantization, Shape, Value, constant
 from octavo.ops.precision import LAYERS
 
 Handler = Callable[["Builder", Node], None]
+#: Element types of constants that the IR has a use for.
+_STORED_TYPES = (np.float32, np.uint8, np.int8, np.int16, np.int32, np.int64, np.bool_)
 #: ONNX op ("domain:" first unless ONNX's own) -> its translation.
 HANDLERS: dict[str, Handler] = {}
 T = TypeVar("T")
@@ -112,7 +114,7 @@ class Builder:
             self._dequantize(self.quantized[name], name)
         elif name in self.constants:
             data = self.constants[name]
-            if data.dtype not in (np.float32, np.uint8, np.int8, np.int32, np.int64, np.bool_):
+            if data.dtype not in _STORED_TYPES:
                 raise UnsupportedError(f"constant '{name}': element type {data.dtype}; use float32")
             self.values[name] = constant(name, data)
         else:
@@ -157,9 +159,9 @@ class Builder:
     def movable(self, node: Node, index: int) -> Value:
         """An input whose bytes may be moved around: float32 or 8 bits."""
         value = self.use(self.required(node, index))
-        if value.dtype not in ("f32", "u8", "s8", "s32", "s64", "bool"):
+        if value.dtype not in ("f32", "u8", "s8", "s16", "s32", "s64", "bool"):
             raise unsupported(node, f"input '{value.name}' is {value.dtype}; use float32 or int8")
-        if value.dtype in ("u8", "s8") and value.quant is None:
+        if value.dtype in ("u8", "s8", "s16") and value.quant is None:
             value = replace(value, quant=Affine.per_tensor(1.0, 0))
             self.values[value.name] = value
         return value

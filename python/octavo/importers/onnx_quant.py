@@ -77,8 +77,8 @@ def quantize_linear(b: Builder, node: Node) -> None:
             raise QuantizationError(f"{node.label()}: zero point is {kind}, output_dtype {wanted}")
         kind = wanted
     dtype = kind or "u8"
-    if dtype not in quant.QRANGE:
-        raise unsupported(node, f"quantizes to {dtype}; only u8 and s8 work")
+    if dtype not in quant.STORED_RANGE:
+        raise unsupported(node, f"quantizes to {dtype}; only u8, s8 and s16 work")
     check(node, node.outputs[0], affine, dtype, shape)
     name = b.required(node, 0)
     if name in b.constants:
@@ -114,8 +114,10 @@ def dequantize_linear(b: Builder, node: Node) -> None:
     dtype = b.use(name).dtype if data is None else DTYPE_NAMES.get(data.dtype, str(data.dtype))
     affine, kind = parameters(b, node, shape)
     _require_float32(node, "output_dtype")
-    if dtype not in ("u8", "s8") and (dtype != "s32" or data is None):
-        raise unsupported(node, f"dequantizes '{name}' of type {dtype}; only u8, s8, constant s32")
+    if dtype not in quant.STORED_RANGE and (dtype != "s32" or data is None):
+        raise unsupported(
+            node, f"dequantizes '{name}' of type {dtype}; only u8, s8, s16 and constant s32"
+        )
     if kind not in (None, dtype):
         raise QuantizationError(f"{node.label()}: '{name}' is {dtype} but its zero point is {kind}")
     check(node, name, affine, dtype, shape)

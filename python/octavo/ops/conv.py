@@ -10,7 +10,7 @@ import numpy as np
 
 from octavo.errors import ShapeError
 from octavo.ir import Affine, Node, Shape, Value, constant
-from octavo.ops import attrs, dynamic, weights
+from octavo.ops import attrs, dynamic, weights, wide
 from octavo.ops.base import Array, Example, Lowering, Op, register
 from octavo.ops.example_graphs import bias_s32, const_f32, example, f32, q8, weight_q8
 from octavo.ops.window import Window, convolve
@@ -55,6 +55,8 @@ class Conv(Op):
     ) -> str | None:
         if dynamic.is_dynamic(node):
             return dynamic.reason(inputs, outputs)
+        if wide.is_wide(attrs.required(node, inputs, 0), outputs[0]):
+            return wide.reason(inputs, outputs)
         return weights.integer_reason(inputs, outputs)
 
     def int_ref(
@@ -70,20 +72,24 @@ class Conv(Op):
             w = weights.centre(wv, attrs.required(node, args, 1))
             acc = convolve(x, w, Window.of(node, w.shape[1:3]), _groups(node))
             return (dynamic.finish(node, acc, scale, wv, attrs.optional(args, 2)),)
-        if not xv.is_8bit:  # 8-bit weights only
+        if not xv.is_quantized:  # 8-bit weights only
             x, w = attrs.required(node, args, 0), weights.real(wv, attrs.required(node, args, 1))
             return self.float_ref(node, [x, w, attrs.optional(args, 2)])
         x = attrs.required(node, args, 0).astype(np.float64) - xv.zero_point
         w = weights.centre(wv, attrs.required(node, args, 1))
         acc = convolve(x, w, Window.of(node, w.shape[1:3]), _groups(node))
         bias = attrs.optional(args, 2)
-        return (weights.finish(node, acc if bias is None else acc + bias, xv, wv, outputs[0]),)
+        form = wide if wide.is_wide(xv, outputs[0]) else weights
+        return (form.finish(node, acc if bias is None else acc + bias, xv, wv, outputs[0]),)
 
     def lower(self, node: Node, ctx: Lowering) -> None:
         w, y = ctx.value(node.inputs[1]), ctx.value(node.outputs[0])
         ints = [*Window.of(node, w.shape[1:3]).ints(), _groups(node)]
         if dynamic.is_dynamic(node):
             dynamic.lower(node, ctx, ints)
+            return
+        if wide.is_wide(ctx.value(node.inputs[0]), ctx.value(node.outputs[0])):
+            wide.lower(node, ctx, ints)
             return
         consts, integer = weights.constants(node, ctx)
         if integer:
@@ -112,6 +118,7 @@ class Conv(Op):
         yield from _integer_examples(rng)
         yield from _weights_examples(rng)
         yield from _dynamic_examples(rng)
+        yield from _wide_examples(rng)
 
 
 #: label: (input [N,H,W,C], weights [O,kh,kw,C/groups], attributes)
@@ -208,3 +215,21 @@ def _dynamic_examples(rng: np.random.Generator) -> Iterator[Example]:
         x[1] *= 30
         bias = const_f32("b", rng, w_shape[0])
         yield dynamic.example("Conv", label, rng, x, w_shape, bias, precision, **attributes)
+
+
+def _wide_examples(rng: np.random.Generator) -> Iterator[Example]:
+    """16-bit activations on either side or both."""
+    types = (("s16", "s8", "s16"), ("u8", "s8", "s16"), ("s16", "u8", "u8"), ("s16", "s8", "s8"))
+    for index, (label, (x_shape, w_shape, attributes)) in enumerate(_CASES.items()):
+        x_type, w_type, y_type = types[index % len(types)]
+        x = q8("x", x_shape, x_type, *((2e-4, 0) if x_type == "s16" else (0.04, 77)))
+        w = weight_q8(rng, w_shape, w_type)
+        operands = [x, w, bias_s32(rng, x, w) if index % 2 else None]
+        name = f"{label}_{x_type}_{w_type}_{y_type}"
+        yield example(name, rng, "Conv", operands, y_type, **attributes)
+    x = q8("x", (1, 5, 5, 33), "s16", 2e-4, 0)
+    w = constant("w", np.full((3, 5, 5, 33), -128, np.int8), Affine.per_tensor(0.01, 0))
+    lowest = {"x": np.full(x.shape, -32768, np.int16)}  # 825 products of 2^22
+    yield example("s16_worst", rng, "Conv", [x, w, None], "s16", feeds=lowest)
+    w = weight_q8(rng, (8, 3, 3, 33))
+    yield example("s16_clamp", rng, "Conv", [x, w, None], "s16", clamp=(0.0, 6.0))

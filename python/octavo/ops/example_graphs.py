@@ -66,6 +66,8 @@ def const_f32(name: str, rng: np.random.Generator, *shape: int) -> Value:
 def fit(values: Array, dtype: str) -> Affine:
     """Parameters under which all of `values` and 0 are representable with a step to spare."""
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    if dtype == "s16":
+        return Affine.per_tensor(max(high, -low, 1e-3) / 32766, 0)
     scale = max(high - low, 1e-3) / 253
     return Affine.per_tensor(scale, int(np.rint(quant.QRANGE[dtype][0] + 1 - low / scale)))
 
@@ -83,9 +85,9 @@ def draw(rng: np.random.Generator, value: Value) -> Array:
     """Input data: the whole range of an 8-bit type, or a normal distribution."""
     if value.dtype == "f32":
         return rng.standard_normal(value.shape).astype(np.float32)
-    if value.dtype not in quant.QRANGE:
+    if value.dtype not in quant.STORED_RANGE:
         raise InvalidArgumentError(f"'{value.name}': no random data of type {value.dtype}")
-    low, high = quant.QRANGE[value.dtype]
+    low, high = quant.STORED_RANGE[value.dtype]
     return rng.integers(low, high + 1, value.shape).astype(DTYPES[value.dtype])
 
 
@@ -129,7 +131,7 @@ def example(
             fed[value.name] = draw(rng, value)
         args.append(dequantized(value, fed[value.name] if value.data is None else value.data))
     output = Value("y", dtype, ())
-    if dtype in quant.QRANGE:
+    if dtype in quant.STORED_RANGE:
         if params is None:
             bare = {key: value for key, value in attrs.items() if key != "clamp"}
             node = Node(op, op, (), (), bare)

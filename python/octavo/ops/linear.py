@@ -9,7 +9,7 @@ import numpy as np
 
 from octavo.errors import ShapeError
 from octavo.ir import Node, Shape, Value
-from octavo.ops import attrs, dynamic, weights
+from octavo.ops import attrs, dynamic, weights, wide
 from octavo.ops.base import Array, Example, Lowering, Op, register
 from octavo.ops.example_graphs import bias_s32, const_f32, example, f32, q8, weight_q8
 
@@ -40,6 +40,8 @@ class Linear(Op):
     ) -> str | None:
         if dynamic.is_dynamic(node):
             return dynamic.reason(inputs, outputs)
+        if wide.is_wide(attrs.required(node, inputs, 0), outputs[0]):
+            return wide.reason(inputs, outputs)
         return weights.integer_reason(inputs, outputs)
 
     def int_ref(
@@ -55,17 +57,21 @@ class Linear(Op):
             w = weights.centre(wv, attrs.required(node, args, 1))
             acc = x @ w.T
             return (dynamic.finish(node, acc, scale, wv, attrs.optional(args, 2)),)
-        if not xv.is_8bit:  # 8-bit weights only
+        if not xv.is_quantized:  # 8-bit weights only
             x, w = attrs.required(node, args, 0), weights.real(wv, attrs.required(node, args, 1))
             return self.float_ref(node, [x, w, attrs.optional(args, 2)])
         x = attrs.required(node, args, 0).astype(np.float64) - xv.zero_point
         acc = x @ weights.centre(wv, attrs.required(node, args, 1)).T
         bias = attrs.optional(args, 2)
-        return (weights.finish(node, acc if bias is None else acc + bias, xv, wv, outputs[0]),)
+        form = wide if wide.is_wide(xv, outputs[0]) else weights
+        return (form.finish(node, acc if bias is None else acc + bias, xv, wv, outputs[0]),)
 
     def lower(self, node: Node, ctx: Lowering) -> None:
         if dynamic.is_dynamic(node):
             dynamic.lower(node, ctx, ())
+            return
+        if wide.is_wide(ctx.value(node.inputs[0]), ctx.value(node.outputs[0])):
+            wide.lower(node, ctx, ())
             return
         y = ctx.value(node.outputs[0])
         consts, integer = weights.constants(node, ctx)
@@ -110,6 +116,7 @@ class Linear(Op):
             operands = [f32("x", 3, 40), w, const_f32("b", rng, 12)]
             yield example(f"weights_{dtype}", rng, "Linear", operands)
         yield from _dynamic_examples(rng)
+        yield from _wide_examples(rng)
 
 
 def _dynamic_examples(rng: np.random.Generator) -> Iterator[Example]:
@@ -124,3 +131,12 @@ def _dynamic_examples(rng: np.random.Generator) -> Iterator[Example]:
         yield dynamic.example(
             "Linear", "clamp", rng, rows, (21, 37), None, precision, clamp=(0.0, 6.0)
         )
+
+
+def _wide_examples(rng: np.random.Generator) -> Iterator[Example]:
+    """16-bit activations on either side or both."""
+    for x_type, y_type in (("s16", "s16"), ("u8", "s16"), ("s8", "s16"), ("s16", "u8")):
+        x = q8("x", (3, 5, 131), x_type, *((2e-4, 0) if x_type == "s16" else (0.04, -7 + 14)))
+        w = weight_q8(rng, (17, 131), zero_points=y_type == "u8")
+        operands = [x, w, bias_s32(rng, x, w)]
+        yield example(f"{x_type}_{y_type}", rng, "Linear", operands, y_type)

@@ -27,13 +27,15 @@ def requested(node: Node) -> str | None:
 
 
 def executed(graph: Graph, node: Node) -> str:
-    """How reports call what an optimized graph does at a node: "int8", "dynamic int8", "weights
-    int8", or the type of the output ("float32" for f32)."""
+    """How reports call what an optimized graph does at a node: "int8", "int16", "dynamic int8",
+    "weights int8", or the type of the output ("float32" for f32)."""
     y = graph.values[node.outputs[0]]
+    if node.op in LAYERS and "s16" in (y.dtype, graph.values[node.inputs[0]].dtype):
+        return "int16"
     if y.is_8bit:
         return "int8"
     if requested(node) in DYNAMIC:
         return "dynamic int8"
     if node.op in LAYERS and graph.values[node.inputs[1]].is_8bit:
         return "weights int8"
-    return "float32" if y.dtype == "f32" else y.dtype
+    return {"f32": "float32", "s16": "int16"}.get(y.dtype, y.dtype)

@@ -13,7 +13,7 @@ from octavo.ir import DTYPES, Affine, Node, Shape, Value
 from octavo.ops import attrs, tables
 from octavo.ops.base import Array, Example, Lowering, Op, register
 from octavo.ops.example_graphs import example, f32, q8
-from octavo.ops.reasons import activation_reason
+from octavo.ops.reasons import activation_reason, wide_reason
 
 
 class Convert(Op):
@@ -29,8 +29,8 @@ class Convert(Op):
         return (attrs.required(node, args, 0),)
 
     def refuse(self, node: Node, stored: Value) -> None:
-        """Raises UnsupportedError unless `stored` is an 8-bit activation with one scale."""
-        reason = activation_reason([stored])
+        """Raises UnsupportedError unless `stored` is a quantized activation with one scale."""
+        reason = wide_reason([stored])
         if reason is not None:
             raise UnsupportedError(f"{node.label()}: {reason}")
 
@@ -66,7 +66,7 @@ class QuantizeLinear(Convert):
     def int_reason(
         self, node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value]
     ) -> str | None:
-        return activation_reason(outputs)
+        return wide_reason(outputs)
 
     def int_ref(
         self,
@@ -93,6 +93,12 @@ class QuantizeLinear(Convert):
             image, params = [f32("x", 2, channels, 5, 7)], Affine.per_tensor(0.02, 9)
             label = f"nchw_{channels}"
             yield example(label, rng, self.name, image, "u8", params=params, perm=(0, 2, 3, 1))
+        params = Affine.per_tensor(1e-4, 0)
+        for shape in ((1, 5, 7, 33), (3,)):
+            label = f"s16_{len(shape)}"
+            yield example(label, rng, self.name, [f32("x", *shape)], "s16", params=params)
+        image = [f32("x", 2, 3, 5, 7)]
+        yield example("nchw_s16", rng, self.name, image, "s16", params=params, perm=(0, 2, 3, 1))
         ties = np.arange(-300, 300, dtype=np.float32) * np.float32(0.125)
         special = np.array([np.inf, -np.inf, 1e30, -1e30, -0.0], np.float32)
         feeds = {"x": np.concatenate([ties, special])}
@@ -109,7 +115,7 @@ class DequantizeLinear(Convert):
     def int_reason(
         self, node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value]
     ) -> str | None:
-        return activation_reason(inputs)
+        return wide_reason(inputs)
 
     def int_ref(
         self,
@@ -130,6 +136,7 @@ class DequantizeLinear(Convert):
         for dtype, zero_point in (("u8", 7), ("s8", -128), ("s8", 0)):
             x = q8("x", (1, 5, 7, 33), dtype, 0.1, zero_point)
             yield example(f"{dtype}_{zero_point}", rng, self.name, [x])
+        yield example("s16", rng, self.name, [q8("x", (1, 5, 7, 33), "s16", 1e-4, 0)])
 
 
 @register
@@ -167,7 +174,7 @@ class Requantize(Convert):
 
 @register
 class QuantCast(Convert):
-    """x 8-bit -> y 8-bit: the same bytes read under other parameters of the same type."""
+    """x quantized -> y quantized: the same bytes read under other parameters of the same type."""
 
     name = "QuantCast"
     reads_strided = False
@@ -176,7 +183,7 @@ class QuantCast(Convert):
     def int_reason(
         self, node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value]
     ) -> str | None:
-        reason = activation_reason([*inputs, *outputs])
+        reason = wide_reason([*inputs, *outputs])
         if reason is None and attrs.required(node, inputs, 0).dtype != outputs[0].dtype:
             return "the same byte means different numbers as u8 and s8"
         return reason

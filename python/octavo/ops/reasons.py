@@ -13,6 +13,8 @@ def activation_reason(values: Sequence[Value | None]) -> str | None:
     for value in values:
         if value is None:
             continue
+        if value.is_quantized and not value.is_8bit:
+            return f"tensor '{value.name}' is {value.dtype}, of which there is no 8-bit form"
         if not value.is_8bit:
             return f"tensor '{value.name}' is {value.dtype}, not quantized to 8 bits"
         if not isinstance(value.quant, Affine):
@@ -20,6 +22,17 @@ def activation_reason(values: Sequence[Value | None]) -> str | None:
         if value.quant.axis is not None:
             return f"activation '{value.name}' has per-channel parameters"
     return None
+
+
+def wide_reason(values: Sequence[Value | None]) -> str | None:
+    """None when every present value is u8, s8 or s16, affine with one scale per tensor."""
+    narrow = [value for value in values if value is not None and value.dtype != "s16"]
+    for value in values:
+        if value is None or value.dtype != "s16":
+            continue
+        if not isinstance(value.quant, Affine) or value.quant.axis is not None:
+            return f"tensor '{value.name}' is s16 without one scale"
+    return activation_reason(narrow)
 
 
 def same_parameters_reason(values: Sequence[Value | None]) -> str | None:

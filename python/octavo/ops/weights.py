@@ -31,10 +31,11 @@ def integer_reason(inputs: Sequence[Value | None], outputs: Sequence[Value]) -> 
     if w.quant.axis not in (None, 0):
         return f"weights '{w.name}' are quantized along axis {w.quant.axis}, not per output channel"
     bias = attrs.optional(inputs, 2)
-    return _bias_reason(x, w, bias) or _overflow_reason(x, w, bias)
+    return bias_reason(x, w, bias) or _overflow_reason(x, w, bias)
 
 
-def _bias_reason(x: Value, w: Value, bias: Value | None) -> str | None:
+def bias_reason(x: Value, w: Value, bias: Value | None) -> str | None:
+    """None when a bias is an s32 constant at scale s_x * s_w, or there is none."""
     if bias is None:
         return None
     if bias.dtype != "s32" or bias.data is None:
@@ -111,6 +112,16 @@ def constants(node: Node, ctx: Lowering) -> tuple[list[Array], bool]:
     )
     found = [data, shift, np.broadcast_to(m, (channels,)), *_zero_points(w)]
     return [np.ascontiguousarray(item) for item in found], True
+
+
+def wide_constants(node: Node, ctx: Lowering) -> list[Array]:
+    """Of a layer on s16: weights, bias s32 [O], weight scales f32 [O], zero points unless all 0."""
+    w, bias = ctx.value(node.inputs[1]), attrs.optional(node.inputs, 2)
+    data = _constant(node, w)
+    channels = data.shape[0]
+    shift = _constant(node, ctx.value(bias)) if bias else np.zeros(channels, np.int32)
+    scale = np.broadcast_to(w.affine.scale.reshape(-1), (channels,))
+    return [np.ascontiguousarray(item) for item in (data, shift, scale, *_zero_points(w))]
 
 
 def _zero_points(w: Value) -> list[Array]:

@@ -45,7 +45,8 @@ def integer_bias(
                 "use larger scales or a smaller bias"
             )
         integers = rounded.astype(np.int32)
-    integers = _within_int32(integers, x, w, y, clamp)
+    if "s16" not in (x.dtype, y.dtype):  # whose sums have 64 bits
+        integers = _within_int32(integers, x, w, y, clamp)
     affine = Affine(scale.copy(), np.zeros(channels, np.int32), 0)
     return constant(f"{name}/s32", integers, affine)
 

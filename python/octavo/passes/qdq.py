@@ -37,7 +37,7 @@ def qdq(graph: Graph) -> Graph:
     """Every group on its own; groups meet at 8-bit values."""
     e = Editor(graph)
     for node in list(e.nodes.values()):
-        if node.op in _CONVERSIONS or any(e.values[name].is_8bit for name in node.outputs):
+        if node.op in _CONVERSIONS or any(e.values[name].is_quantized for name in node.outputs):
             continue
         try:
             if requested(node) in DYNAMIC:
@@ -53,7 +53,7 @@ def qdq(graph: Graph) -> Graph:
                 continue
             if requested(node) is None and _is_float(e, node.inputs[0]):
                 del e.notes[node.name]  # 8-bit weights and nothing else: that was asked for
-    if not any(value.is_8bit and value.data is None for value in e.values.values()):
+    if not any(value.is_quantized and value.data is None for value in e.values.values()):
         e.notes.clear()  # no activation was ever meant to have 8 bits
     return e.finish()
 

@@ -59,7 +59,7 @@ class ModelCard:
 
 def _info(graph: Graph, name: str, shape: tuple[int | str, ...]) -> TensorInfo:
     value = graph.values[name]
-    if value.is_8bit:
+    if value.is_quantized:
         return TensorInfo(name, value.dtype, shape, value.scale, value.zero_point)
     return TensorInfo(name, value.dtype, shape)
 

@@ -20,11 +20,11 @@ _FLOAT = ("float32", "weights int8")
 
 @dataclass(frozen=True)
 class KernelInfo:
-    """What runs a step: `precision` is "int8", "dynamic int8" (activations quantized on the fly),
-    "weights int8" (8-bit weights, float32 arithmetic), "float32" or "copy"; `reason` says why a
-    step of a quantized model is in float32; `inputs` and `outputs` are texts such as
-    "u8 1×112×112×32"; `bytes` is the least that the step moves: inputs, outputs and constants, each
-    once."""
+    """What runs a step: `precision` is "int8", "int16" (s16 activations), "dynamic int8"
+    (activations quantized on the fly), "weights int8" (8-bit weights, float32 arithmetic),
+    "float32" or "copy"; `reason` says why a step of a quantized model is in float32; `inputs` and
+    `outputs` are texts such as "u8 1×112×112×32"; `bytes` is the least that the step moves: inputs,
+    outputs and constants, each once."""
 
     step: int
     node: str

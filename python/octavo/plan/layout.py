@@ -28,7 +28,7 @@ class Layout:
 
 def _strided_ok(graph: Graph, value: Value) -> bool:
     """May the value be a strided NHWC view, given who writes and who reads it?"""
-    if len(value.shape) != 4 or value.data is not None:
+    if len(value.shape) != 4 or value.data is not None or value.dtype == "s16":
         return False
     if value.name in graph.inputs or value.name in graph.outputs:
         return False

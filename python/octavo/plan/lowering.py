@@ -73,7 +73,7 @@ class _Lowerer:
 
     def _external(self, name: str, location: int, index: int) -> TensorRef:
         value = self._graph.values[name]
-        scale, zero_point = (value.scale, value.zero_point) if value.is_8bit else (1.0, 0)
+        scale, zero_point = (value.scale, value.zero_point) if value.is_quantized else (1.0, 0)
         strides = dense_strides(value.shape, itemsize(value.dtype))
         storage = Storage(location, index=index)
         return TensorRef(
@@ -97,7 +97,7 @@ class _Lowerer:
     def _new(self, name: str) -> TensorRef:
         """Arena tensor of a value: its own storage, or a channel slice of the concat it feeds."""
         value = self.value(name)
-        quant = self.quant(name) if value.is_8bit else (1.0, 0)
+        quant = self.quant(name) if value.is_quantized else (1.0, 0)
         if name in self._layout.parents:
             parent_name, channel = self._layout.parents[name]
             parent = self._refs.get(parent_name) or self._new(parent_name)
@@ -147,7 +147,7 @@ class _Lowerer:
     def alias(self, name: str, tensor: Tensor) -> None:
         ref = cast(TensorRef, tensor)
         value = self.value(name)
-        scale, zero_point = self.quant(name) if value.is_8bit else (1.0, 0)
+        scale, zero_point = self.quant(name) if value.is_quantized else (1.0, 0)
         self._refs[name] = replace(ref, name=name, scale=scale, zero_point=zero_point)
 
     def temp(self, dtype: str, dims: Shape) -> TensorRef:

@@ -20,7 +20,12 @@ from octavo.quantization.confidence import Confidence, confidence_of
 from octavo.quantization.data import Batches, Data, open_data
 from octavo.quantization.insert import insert_qdq
 from octavo.quantization.observers import Histogram, Statistics
-from octavo.quantization.parameters import TensorRange, choose_ranges, settings_by_value
+from octavo.quantization.parameters import (
+    TensorRange,
+    choose_ranges,
+    settings_by_value,
+    wide_parameters,
+)
 from octavo.quantization.preprocessing import METADATA_KEY, Preprocessing
 from octavo.quantization.progress import progress_bar
 from octavo.quantization.provenance import INPUTS_KEY, input_statistics
@@ -125,7 +130,8 @@ def run_quantizer(
     told = _effective(recipe, ranges, exclude, floating)
     settings = told.resolve(floating)
     precision = {name: s.precision for name, s in settings.items() if s.precision != "int8"}
-    nodes = quantized_nodes(floating, precision)
+    away = {name for name, kind in precision.items() if kind != "int16"}
+    nodes = quantized_nodes(floating, away)
     values = quantized_values(floating, nodes)
     found = _calibrated(floating, values, calibration, told, progress, checkpoint)
     groups = sharing_groups(floating, nodes, values)
@@ -142,6 +148,7 @@ def run_quantizer(
         settings,
         precision=precision,
         dtypes={name: entry.dtype for name, entry in chosen.items()},
+        wide=wide_parameters(floating, nodes, found.statistics, settings),
     )
     if found.preprocessing is not None:
         spec = found.preprocessing.to_dict()

@@ -38,12 +38,16 @@ class _Inserter:
         settings: Mapping[str, Settings] | Settings,
         precision: Mapping[str, str],
         dtypes: Mapping[str, str],
+        wide: Mapping[str, Affine],
     ) -> None:
         self.graph = graph
         self.parameters = parameters
         self.settings = settings
         self.precision = precision
         self.dtypes = dtypes
+        self.wide = wide
+        self.widened: dict[str, str] = {}  # value of 16 bits -> what its other readers read
+        self.chosen: set[str] = set()
         self.values: dict[str, Value] = dict(graph.values)
         self.nodes: list[Node] = []
         self._node_names = {node.name for node in graph.nodes}
@@ -60,15 +64,36 @@ class _Inserter:
         self.nodes.append(Node(title, op, (source,), (result,)))
 
     def pair(self, name: str, source: str, result: str) -> None:
-        """source -> QuantizeLinear -> DequantizeLinear -> result."""
+        """source -> QuantizeLinear -> DequantizeLinear -> result, in 16 bits where the value has
+        them; then once more in 8 bits for those who want that."""
+        if name not in self.wide:
+            self.stored_as(name, source, result, self.dtypes.get(name, "u8"), self.parameters[name])
+            return
+        self.stored_as(name, source, result, "s16", self.wide[name])
+        self.widened[name] = result
+        readers = self.graph.consumers.get(name, ())
+        if any(reader.name in self.chosen and not self.is_wide(reader) for reader in readers):
+            self.renamed[name] = self.fresh(f"{name}/dq")
+            dtype = self.dtypes.get(name, "u8")
+            self.stored_as(name, result, self.renamed[name], dtype, self.parameters[name])
+
+    def stored_as(self, name: str, source: str, result: str, dtype: str, affine: Affine) -> None:
         value = self.graph.values[name]
         self.values[result] = replace(value, name=result, data=None)
         stored = self.fresh(f"{name}/q")
-        self.values[stored] = Value(
-            stored, self.dtypes.get(name, "u8"), value.shape, self.parameters[name]
-        )
+        self.values[stored] = Value(stored, dtype, value.shape, affine)
         self.convert("QuantizeLinear", f"{name}/quantize", source, stored)
         self.convert("DequantizeLinear", f"{name}/dequantize", stored, result)
+
+    def is_wide(self, node: Node) -> bool:
+        return self.precision.get(node.name) == "int16"
+
+    def read(self, node: Node, name: str) -> str:
+        """What a node reads for a value: 8 bits where it computes in 8 bits."""
+        narrow = node.name in self.chosen and not self.is_wide(node)
+        if name in self.widened and not narrow:
+            return self.widened[name]
+        return self.renamed.get(name, name)
 
     def constant_operand(self, name: str) -> None:
         """A constant activation operand (of Add, Mul, Concat): stored like an activation."""
@@ -95,14 +120,16 @@ class _Inserter:
         weight, bias = self.graph.values[node.inputs[1]], None
         assert weight.data is not None
         scales = self.scales(node, weight.data)
-        in_scale = float(self.parameters[node.inputs[0]].scale)
+        x = node.inputs[0]
+        wide = x in self.widened and self.is_wide(node)
+        in_scale = float((self.wide if wide else self.parameters)[x].scale)
         if len(node.inputs) > 2 and node.inputs[2]:
             bias = self.graph.values[node.inputs[2]]
             assert bias.data is not None
             scales = _fit_bias(scales, bias.data, in_scale)
         zeros = np.zeros(scales.shape, np.int32)
         inputs = [
-            self.renamed.get(node.inputs[0], node.inputs[0]),
+            self.read(node, x),
             self.weights(weight, scales),
         ]
         if bias is not None and bias.data is not None:
@@ -129,7 +156,7 @@ class _Inserter:
         weight = self.graph.values[node.inputs[1]]
         assert weight.data is not None
         w = self.weights(weight, self.scales(node, weight.data))
-        inputs = [self.renamed.get(name, name) for name in node.inputs]
+        inputs = [self.read(node, name) for name in node.inputs]
         inputs[1] = w
         attrs = {**node.attrs, "precision": self.precision[node.name]}
         return replace(node, inputs=tuple(inputs), attrs=attrs)
@@ -141,9 +168,10 @@ class _Inserter:
             return self.float_layer(node)
         if node.name in chosen and node.op in LAYERS:
             return replace(node, inputs=self.layer(node))
-        return replace(node, inputs=tuple(self.renamed.get(name, name) for name in node.inputs))
+        return replace(node, inputs=tuple(self.read(node, name) for name in node.inputs))
 
     def run(self, chosen: set[str]) -> Graph:
+        self.chosen = chosen
         for name in self.parameters:
             value = self.graph.values[name]
             if value.data is not None:
@@ -181,15 +209,21 @@ def insert_qdq(
     *,
     precision: Mapping[str, str] | None = None,
     dtypes: Mapping[str, str] | None = None,
+    wide: Mapping[str, Affine] | None = None,
 ) -> Graph:
     """The graph with every value of `parameters` stored in `dtypes` (name -> "u8", the default, or
     "s8") and the weights of the `chosen` Conv and Linear nodes in s8, by the `settings` of the node
     (by its name, or one for all).
 
-    `precision` maps nodes that are not `chosen` to "weights" (s8 weights, float32 arithmetic) or
-    "float32". An op without constant weights has no such form and stays in float32. Neighbours of
-    another precision meet at the Q/DQ pair of the value between them: a value is in `parameters`
-    when a chosen node reads or writes it.
+    `precision` maps nodes that are not `chosen` to "weights" (s8 weights, float32 arithmetic),
+    "dynamic", "dynamic_row" (activations quantized on the fly) or "float32". An op without constant
+    weights has no such form and stays in float32. Neighbours of another precision meet at the Q/DQ
+    pair of the value between them: a value is in `parameters` when a chosen node reads or writes
+    it.
+
+    Chosen nodes of precision "int16" compute on s16 values: those of `wide`, with symmetric
+    parameters (usually what such nodes write, and model inputs they read). Other chosen nodes read
+    such a value through a second pair, in 8 bits.
     """
-    inserter = _Inserter(graph, parameters, settings, precision or {}, dtypes or {})
+    inserter = _Inserter(graph, parameters, settings, precision or {}, dtypes or {}, wide or {})
     return verify(prune(inserter.run(chosen)))

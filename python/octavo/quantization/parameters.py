@@ -14,7 +14,7 @@ from octavo.quantization.ranges import activation_range, affine_from_range
 from octavo.quantization.recipe import Settings
 from octavo.quantization.rules import FIXED_PARAMETERS
 
-__all__ = ["TensorRange", "choose_ranges", "settings_by_value"]
+__all__ = ["TensorRange", "choose_ranges", "settings_by_value", "wide_parameters"]
 
 
 @dataclass(frozen=True)
@@ -100,4 +100,24 @@ def choose_ranges(
             method = chosen.activation_ranges
             entry = TensorRange(low, high, affine, dtype, method, chosen.symmetric)
         found.update(dict.fromkeys(group, entry))
+    return found
+
+
+def wide_parameters(
+    graph: Graph,
+    nodes: Iterable[Node],
+    statistics: Mapping[str, Statistics],
+    settings: Mapping[str, Settings],
+) -> dict[str, Affine]:
+    """Symmetric s16 parameters over the whole range seen, for what nodes of precision "int16" write
+    and the model inputs they read; 16 bits need no clipping."""
+    found: dict[str, Affine] = {}
+    for node in nodes:
+        if settings[node.name].precision != "int16":
+            continue
+        for name in (*node.outputs, *(item for item in node.inputs if item in graph.inputs)):
+            if name in statistics:
+                reach = max(-statistics[name].low, statistics[name].high)
+                scale = max(reach / 32767.0, float(np.finfo(np.float32).tiny))
+                found[name] = Affine.per_tensor(scale if reach > 0 else 1.0, 0)
     return found

@@ -19,6 +19,7 @@ _PROCESS, _RUN, _RATE = 1, 1, "GMAC/s"
 # The viewer's own names for colours; one per precision.
 _COLORS = {
     "int8": "good",
+    "int16": "good",
     "dynamic int8": "good",
     "weights int8": "bad",
     "float32": "bad",
