@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import octavo
+from octavo.comparison.statistics import TensorStatistics
 from octavo.errors import FormatError, InvalidArgumentError
-from octavo.ir import Affine
+from octavo.ir import Affine, Node, Value
 
 
 def shipped(name):
@@ -145,6 +146,19 @@ def test_a_folder_of_images_is_prepared_as_the_model_says(quantized, reference, 
     close(expected, found)
     told = octavo.Model(quantized.source.with_(metadata={"preprocessing": unit}))
     close(expected, octavo.compare(told, reference, tmp_path))
+
+
+def test_rows_of_any_length_are_all_counted():
+    """The last axis of attention scores is a length: sums of other lengths are not dropped."""
+    value = Value("y", "u8", (2, 5), Affine.per_tensor(0.1, 0))
+    sums = TensorStatistics(Node("n", "Softmax", ("x",), ("y",)), value, "y", "int8")
+    for columns in (5, 3):
+        shaped = replace(value, shape=(2, columns))
+        sums.fits(shaped)
+        real = np.arange(2 * columns, dtype=np.float32).reshape(2, columns)
+        sums.add(real + 1, real, None, real)
+    assert sums.count == 16 and sums.noise.sum() == 16 and sums.own_shift.sum() == 16
+    assert sums.most.max() == 9 and sums.signal.sum() == sum(i * i for i in (*range(10), *range(6)))
 
 
 def test_progress_counts_samples(quantized, reference, digits):

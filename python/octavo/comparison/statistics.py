@@ -63,6 +63,16 @@ class TensorStatistics:
         self.levels = np.zeros(256 if value.is_8bit else 0, np.int64)
         self.bins = np.zeros(BINS if value.is_8bit else 0, np.int64)
 
+    def fits(self, value: Value) -> None:
+        """Makes ready for a batch of `value`'s shape. A last axis of another size is a symbolic one
+        and has no channels: from then on, and for what was seen, there is one."""
+        if self.channels in (1, value.shape[-1] if value.shape else 1):
+            return
+        self.channels = 1
+        for name in ("noise", "signal", "dot", "energy", "shift", "own_shift", "own_channel_noise"):
+            setattr(self, name, getattr(self, name).sum(keepdims=True))
+        self.least, self.most = self.least.min(keepdims=True), self.most.max(keepdims=True)
+
     @property
     def rows(self) -> int:
         """Values seen of each channel."""

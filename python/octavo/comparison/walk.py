@@ -229,10 +229,10 @@ class _Walk:
     ) -> None:
         key = (node.name, value.name)
         found = self._tensors.get(key)
-        if found is None or found.channels != (value.shape[-1] if value.shape else 1):
-            precision = executed(pair.graph, node)
-            found = TensorStatistics(node, value, pair.names[value.name], precision)
-            self._tensors[key] = found
+        if found is None:
+            tensor, precision = pair.names[value.name], executed(pair.graph, node)
+            found = self._tensors[key] = TensorStatistics(node, value, tensor, precision)
+        found.fits(value)
         got = stored(value.name)
         found.add(got, expected, stored.plan.get(value.name), own)
         if value.name in pair.graph.outputs:
