@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from image_nets import UNIT, net
 
+from octavo.quantization import run_quantizer
 from octavo.quantization.confidence import Confidence, confidence_of
+from octavo.quantization.data import open_data
 from octavo.quantization.observers import Statistics
 from octavo.quantization.recipe import Settings
 
@@ -59,7 +64,7 @@ def test_one_sample_that_dominates_is_named() -> None:
     data[37] *= 30
     (doubt,) = judged(data).doubts
     assert (doubt.kind, doubt.tensor) == ("one sample", "t")
-    assert doubt.detail.startswith("sample 37 reaches ")
+    assert doubt.detail.startswith("sample 37 reaches ") and doubt.sample == 37
     data = -np.abs(normal())
     data[5, 0, 0] = -90.0
     (doubt,) = judged(data).doubts
@@ -95,3 +100,14 @@ def test_halves_are_every_other_sample_however_batched() -> None:
             np.testing.assert_array_equal(found.histogram.counts, expected.histogram.counts)
             np.testing.assert_array_equal(found.highs, expected.highs)
             assert found.samples == expected.samples
+
+
+def test_a_file_that_dominates_is_named(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="NOT RUN: needs .[dev]")
+    for index in range(12):
+        pixels = np.full((6, 5, 3), 255 if index == 7 else 20, np.uint8)
+        image.fromarray(pixels).save(tmp_path / f"{index:02}.png")
+    data = open_data(net().source, tmp_path, preprocess=UNIT)
+    doubts = run_quantizer(net().source, data).confidence().doubts
+    sources = {doubt.source for doubt in doubts if doubt.kind == "one sample"}
+    assert sources == {str(tmp_path / "07.png")}

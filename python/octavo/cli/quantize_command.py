@@ -210,11 +210,14 @@ def _report_confidence(confidence: dict[str, Any]) -> None:
     """The verdict, and for each kind of doubt the first tensors."""
     settled = confidence["settled"]
     print(style(f"  {confidence['verdict']}", "green" if settled else "yellow"))
-    kinds: dict[str, list[dict[str, str]]] = {}
+    kinds: dict[str, list[dict[str, Any]]] = {}
     for doubt in confidence["doubts"]:
         kinds.setdefault(doubt["kind"], []).append(doubt)
     for kind, doubts in kinds.items():
-        named = "; ".join(f"'{d['tensor']}': {d['detail']}" for d in doubts[:_NAMED])
+        named = "; ".join(
+            f"'{d['tensor']}': {d['detail']}" + (f" ({d['source']})" if d["source"] else "")
+            for d in doubts[:_NAMED]
+        )
         more = f" and {len(doubts) - _NAMED} more (--json)" if len(doubts) > _NAMED else ""
         print(style(f"  {kind}: {named}{more}", "yellow"))
 

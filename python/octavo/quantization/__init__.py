@@ -71,7 +71,7 @@ class Quantized:
         """Would more samples change the scales, and which tensors saw odd data?"""
         found = self.calibration
         used = {name: s for name, s in found.statistics.items() if name in self.ranges}
-        return confidence_of(used, self.settings, found.samples)
+        return confidence_of(used, self.settings, found.samples, found.sources)
 
     def table(self) -> dict[str, Any]:
         """The calibration table, plain data for `save_table` and `quantize(table=...)`."""

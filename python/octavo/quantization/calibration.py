@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ class Calibration:
 
     `kept` are the inputs of up to `Recipe.optimization_samples` of them (96 MB at most), drawn
     without bias and in their order; `data_digest` identifies all data, in order; `preprocessing` is
-    what made inputs of images, if it was images.
+    what made inputs of images, if it was images, and `sources` are their files.
     """
 
     statistics: dict[str, Statistics]
@@ -47,10 +47,12 @@ class Calibration:
     digest: str
     data_digest: str = ""
     preprocessing: Preprocessing | None = None
+    sources: Sequence[str] = ()
 
     def confidence(self, settings: Mapping[str, Settings] | Settings | None = None) -> Confidence:
         """How settled the ranges are that `settings` (by tensor, or one for all) would choose."""
-        return confidence_of(self.statistics, settings or Settings(), self.samples)
+        told = settings or Settings()
+        return confidence_of(self.statistics, told, self.samples, self.sources)
 
 
 def graph_digest(graph: Graph) -> str:
@@ -151,6 +153,7 @@ class _Collector:
             graph_digest(graph),
             self.digest.hexdigest(),
             batches.preprocessing,
+            batches.sources,
         )
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,11 +25,14 @@ _GROWING = 0.05  # of the range came with the last quarter of the samples
 @dataclass(frozen=True)
 class Doubt:
     """A tensor whose data look unrepresentative: `kind` is "all zero", "constant", "one sample",
-    "growing" or "dead channels"; `detail` says it in numbers."""
+    "growing" or "dead channels"; `detail` says it in numbers; `sample` is the one to look at, and
+    `source` where it came from, if that is known."""
 
     tensor: str
     kind: str
     detail: str
+    sample: int | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,8 @@ def _constant(s: Statistics) -> str | None:
     return f"always {s.low:.6g}" if s.low == s.high != 0.0 else None
 
 
-def _one_sample(s: Statistics) -> str | None:
-    """Does one sample reach far beyond all others?"""
+def _one_sample(s: Statistics) -> tuple[str, int] | None:
+    """Does one sample reach far beyond all others, and which?"""
     width = max(s.high, 0.0) - min(s.low, 0.0)
     if s.samples < _FEW or width <= 0.0:
         return None
@@ -117,7 +120,8 @@ def _one_sample(s: Statistics) -> str | None:
         first, second = np.partition(trace, -2)[-1:-3:-1].astype(np.float64)
         if first > 0.0 and first - max(second, 0.0) > _DOMINATED * width:
             at = begin + int(np.argmax(trace))
-            return f"sample {at} reaches {sign * first:.4g}, all others {sign * second:.4g}"
+            detail = f"sample {at} reaches {sign * first:.4g}, all others {sign * second:.4g}"
+            return detail, at
     return None
 
 
@@ -142,7 +146,7 @@ def _dead_channels(s: Statistics) -> str | None:
     return f"{dead.size} of {s.channels.low.size} never change ({listed})"
 
 
-_CHECKS: Mapping[str, Callable[[Statistics], str | None]] = {
+_CHECKS: Mapping[str, Callable[[Statistics], str | tuple[str, int] | None]] = {
     "all zero": _zero,
     "constant": _constant,
     "one sample": _one_sample,
@@ -152,9 +156,13 @@ _CHECKS: Mapping[str, Callable[[Statistics], str | None]] = {
 
 
 def confidence_of(
-    statistics: Mapping[str, Statistics], settings: Mapping[str, Settings] | Settings, samples: int
+    statistics: Mapping[str, Statistics],
+    settings: Mapping[str, Settings] | Settings,
+    samples: int,
+    sources: Sequence[str] = (),
 ) -> Confidence:
-    """The confidence in the ranges that `settings` (by tensor, or one for all) choose."""
+    """The confidence in the ranges that `settings` (by tensor, or one for all) choose; `sources`
+    are the samples' names, where they have any."""
     changes: dict[str, float] = {}
     costs: dict[str, float] = {}
     doubts = []
@@ -164,8 +172,12 @@ def confidence_of(
         told = settings if isinstance(settings, Settings) else settings.get(name, Settings())
         changes[name], costs[name] = _change(found, told)
         for kind, check in _CHECKS.items():
-            detail = check(found)
-            if detail is not None:
-                doubts.append(Doubt(name, kind, detail))
+            answer = check(found)
+            if isinstance(answer, str):
+                doubts.append(Doubt(name, kind, answer))
+            elif answer is not None:
+                detail, at = answer
+                source = sources[at] if at < len(sources) else None
+                doubts.append(Doubt(name, kind, detail, at, source))
     stable = np.mean([change <= SETTLED for change in changes.values()]) if changes else 1.0
     return Confidence(samples, float(stable), changes, costs, tuple(doubts))

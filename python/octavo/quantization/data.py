@@ -35,17 +35,19 @@ _STEP = 32  # samples that are read together, at most
 
 class Batches:
     """(what it is, batch) pairs to be read once; `total` samples (None: nobody knows), that
-    `preprocessing` made of images where there were any."""
+    `preprocessing` made of images where there were any; `sources` are the samples' files."""
 
     def __init__(
         self,
         batches: Iterable[tuple[str, Batch]],
         total: int | None = None,
         preprocessing: Preprocessing | None = None,
+        sources: Sequence[str] = (),
     ) -> None:
         self._batches = iter(batches)
         self.total = total
         self.preprocessing = preprocessing
+        self.sources = sources
 
     def __iter__(self) -> Iterator[tuple[str, Batch]]:
         return self._batches
@@ -138,7 +140,8 @@ def _images(graph: Graph, files: list[Path], spec: Preprocessing, samples: int |
     unit = _unit(graph, graph.inputs[0])
     chosen = [files[index] for index in _spread(len(files), samples)]
     _check_multiple(len(chosen), unit, "images")
-    return Batches(image_batches(graph, chosen, spec, unit), len(chosen), spec)
+    sources = [str(path) for path in chosen[::unit]]
+    return Batches(image_batches(graph, chosen, spec, unit), len(chosen), spec, sources)
 
 
 def _check_multiple(count: int, unit: int, what: str) -> None:
