@@ -136,6 +136,14 @@ def test_unknown_missing_and_contradicting_tensors(model: octavo.Model, data: np
         made(model, None)
 
 
+def test_a_table_alone_is_not_enough_for_16_bits(model: octavo.Model, data: np.ndarray) -> None:
+    recipe = Recipe().with_defaults(precision="int16")
+    table = made(model, data, recipe=recipe).table()
+    assert saved(made(model, data, recipe=recipe, table=table))
+    with pytest.raises(InvalidArgumentError, match="precision int16"):
+        made(model, None, recipe=recipe, table=table)
+
+
 def test_files_that_are_no_tables(model: octavo.Model, data: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     with pytest.raises(InvalidArgumentError, match="no such calibration table"):

@@ -132,6 +132,11 @@ def run_quantizer(
     precision = {name: s.precision for name, s in settings.items() if s.precision != "int8"}
     away = {name for name, kind in precision.items() if kind != "int16"}
     nodes = quantized_nodes(floating, away)
+    if calibration is None and (wide := [n.name for n in nodes if n.name in precision]):
+        raise InvalidArgumentError(
+            f"nodes of precision int16 ({', '.join(wide[:3])}) need calibration data: "
+            "a calibration table has 8-bit ranges only"
+        )
     values = quantized_values(floating, nodes)
     found = _calibrated(floating, values, calibration, told, progress, checkpoint)
     groups = sharing_groups(floating, nodes, values)
