@@ -35,9 +35,10 @@ def wide_reason(values: Sequence[Value | None]) -> str | None:
     return activation_reason(narrow)
 
 
-def same_parameters_reason(values: Sequence[Value | None]) -> str | None:
-    """None when all values are 8-bit with the same type, scale and zero point, bit for bit."""
-    reason = activation_reason(values)
+def same_parameters_reason(values: Sequence[Value | None], *, wide: bool = False) -> str | None:
+    """None when all values are 8-bit (or s16, if `wide`) with the same type, scale and zero point,
+    bit for bit."""
+    reason = wide_reason(values) if wide else activation_reason(values)
     if reason is not None:
         return reason
     present = [value for value in values if value is not None]

@@ -43,7 +43,7 @@ class Redimension(Op):
     def int_reason(
         self, node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value]
     ) -> str | None:
-        return same_parameters_reason([inputs[0], *outputs])
+        return same_parameters_reason([inputs[0], *outputs], wide=True)
 
     def int_ref(
         self,
@@ -61,8 +61,8 @@ class Redimension(Op):
     def examples(self, rng: np.random.Generator) -> Iterator[Example]:
         for index, (shape, attributes) in enumerate(self.cases()):
             yield example(f"{index}_f32", rng, self.name, [f32("x", *shape)], **attributes)
-            for dtype in ("u8", "s8"):
-                x = q8("x", shape, dtype)
+            for dtype in ("u8", "s8", "s16"):
+                x = q8("x", shape, dtype, zero_point=0 if dtype == "s16" else 3)
                 label = f"{index}_{dtype}"
                 yield example(label, rng, self.name, [x], dtype, params=x.affine, **attributes)
 

@@ -57,7 +57,7 @@ class Slice(Op):
     def int_reason(
         self, node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value]
     ) -> str | None:
-        return same_parameters_reason([inputs[0], *outputs])
+        return same_parameters_reason([inputs[0], *outputs], wide=True)
 
     def int_ref(
         self,
@@ -88,8 +88,8 @@ class Slice(Op):
             starts, ends, steps = zip(*triples, strict=True)
             attributes: dict[str, Any] = {"starts": starts, "ends": ends, "steps": steps}
             yield example(f"{label}_f32", rng, self.name, [f32("x", *shape)], **attributes)
-            for dtype in ("u8", "s8"):
-                x = q8("x", shape, dtype)
+            for dtype in ("u8", "s8", "s16"):
+                x = q8("x", shape, dtype, zero_point=0 if dtype == "s16" else 3)
                 params = x.affine
                 yield example(
                     f"{label}_{dtype}", rng, self.name, [x], dtype, params=params, **attributes

@@ -40,7 +40,7 @@ class Transpose(Op):
     def int_reason(
         self, node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value]
     ) -> str | None:
-        return same_parameters_reason([*inputs, *outputs])
+        return same_parameters_reason([*inputs, *outputs], wide=True)
 
     def int_ref(
         self,
@@ -72,8 +72,8 @@ class Transpose(Op):
         ):
             label = "x".join(map(str, shape)) + "_" + "".join(map(str, perm))
             yield example(f"{label}_f32", rng, "Transpose", [f32("x", *shape)], perm=perm)
-            for dtype in ("u8", "s8"):
-                x = q8("x", shape, dtype)
+            for dtype in ("u8", "s8", "s16"):
+                x = q8("x", shape, dtype, zero_point=0 if dtype == "s16" else 3)
                 params = x.affine
                 yield example(
                     f"{label}_{dtype}", rng, "Transpose", [x], dtype, params=params, perm=perm

@@ -22,6 +22,8 @@ from octavo.passes.remove_identity import same_type
 
 #: Ops with one data input whose output elements are input elements (or a constant border).
 _MOVES = REDIMENSION | {"MaxPool", "Pad", "Slice", "Transpose"}
+#: Those that move s16, too.
+_WIDE_MOVES = REDIMENSION | {"Slice", "Transpose"}
 
 
 def merge_equal(graph: Graph) -> Graph:
@@ -87,7 +89,9 @@ def _dequantize_passes(e: Editor, reader: Node) -> bool:
         return False
     sources = [e.producer(name, "DequantizeLinear") for name in reader.inputs if name]
     stored = [e.values[source.inputs[0]] for source in sources if source is not None]
-    if len(stored) != len(sources) or not all(value.is_8bit for value in stored):
+    if len(stored) != len(sources) or not all(value.is_quantized for value in stored):
+        return False
+    if not all(value.is_8bit for value in stored) and reader.op not in _WIDE_MOVES:
         return False
     if any(value.affine.axis is not None for value in stored):
         return False
@@ -123,6 +127,8 @@ def push_quantize_up(graph: Graph) -> Graph:
         node = e.nodes.get(queue.popleft())
         before = None if node is None else e.producers.get(node.inputs[0])
         if node is None or before is None or not _quantize_passes(e, before):
+            continue
+        if not e.values[node.outputs[0]].is_8bit and before.op not in _WIDE_MOVES:
             continue
         queue.extend(_swap_up(e, node, before))
     return e.finish()
