@@ -29,7 +29,7 @@ from octavo.quantization.recipe import Recipe
 F32 = NDArray[np.float32]
 _BATCH = 25
 #: Images judged on, at most.
-_HELD_OUT = 1000
+_HELD_OUT = 2500
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def calm_clock():
     """Latency by a model, so that what is chosen does not depend on the machine: a millisecond per
     float step, a tenth per other."""
 
-    def times(self, model: Model) -> tuple[float, float]:
+    def times(self, model: Model, seconds: float = 0.0) -> tuple[float, float]:
         precisions = [kernel.precision for kernel in model.compile().kernels()]
         return sum(1.0 if p == "float32" else 0.1 for p in precisions), 1.0
 

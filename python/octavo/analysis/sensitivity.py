@@ -233,7 +233,7 @@ def sensitivity(
         )
         for node in nodes
     ]
-    ranked = sorted(rows, key=_harm)
+    ranked = sorted(rows, key=lambda row: _harm(row, callable(metric)))
     return Sensitivity(
         problem.graph.name,
         metric if isinstance(metric, str) else getattr(metric, "__name__", "custom"),
@@ -244,14 +244,17 @@ def sensitivity(
     )
 
 
-def _harm(row: LayerSensitivity) -> tuple[float, ...]:
-    """Sorts the worst first: lowest metric alone, then lowest SQNR; what leaving it out gains; its
-    own error."""
+def _harm(row: LayerSensitivity, by_metric: bool) -> tuple[float, ...]:
+    """Sorts the worst first: by what it does alone, by what leaving it out gains, by its own error.
+    SQNR measures that better than shares of a few hundred samples, which are mostly luck; only a
+    metric of the caller's own goes first."""
     key: list[float] = []
     if row.only is not None:
-        key += [row.only.metric, row.only.sqnr_db]
+        key += [row.only.metric] if by_metric else []
+        key.append(row.only.sqnr_db)
     if row.without is not None:
-        key += [-row.without.metric, -row.without.sqnr_db]
+        key += [-row.without.metric] if by_metric else []
+        key.append(-row.without.sqnr_db)
     key.append(math.inf if row.own_db is None else row.own_db)
     return tuple(key)
 
