@@ -16,6 +16,7 @@ from small_nets import images
 import octavo
 from octavo.analysis import bisect as bisect_module
 from octavo.errors import InvalidArgumentError
+from octavo.quantization.recipe import Rule
 
 
 def single_bound(places: int) -> int:
@@ -36,6 +37,21 @@ def test_a_planted_fault_is_found(fault, seed, quantized_net):
     assert found.runs <= single_bound(found.places)
     if fault != "zero point":  # it moves ranges by different amounts
         assert any(node in hint for hint in found.hints), found
+
+
+def test_a_fault_between_16_bit_tensors_is_found(tmp_path):
+    from small_nets import residual_net
+
+    wide = Rule.for_nodes(["conv1", "conv2"], precision="int16")
+    recipe = octavo.Recipe().with_rules(wide)
+    model = octavo.quantize(residual_net(0, blocks=1), [images(16, 1)], recipe=recipe)
+    found = octavo.bisect(plant(model, "conv2", "weights zeroed"), images(4, 7))
+    assert found.nodes == ("conv2",)
+    assert {value.dtype for value in found.part.values.values()} >= {"s16", "s8", "f32"}
+    found.write(tmp_path)
+    got = octavo.load(tmp_path / "culprit.octavo").compile().run(dict(found.inputs))
+    for name, array in got.items():
+        np.testing.assert_array_equal(array, found.outputs[name])
 
 
 def test_a_wrong_input_scale_is_found_at_the_input(quantized_net):

@@ -114,7 +114,7 @@ class _AgainstNorm(_Bisection):
         worst = 0.0
         for name, got in self.at(start, end).items():
             ratio = noise_ratio(got, self.truth[name])
-            if not self.graph.values[name].is_8bit:
+            if self.graph.values[name].quant is None:
                 reach = _FLOAT_TOLERANCE * float(np.abs(self.truth[name]).max(initial=0.0))
                 ratio = ratio if np.abs(got - self.truth[name]).max(initial=0.0) > reach else 0.0
             worst = max(worst, ratio)

@@ -55,7 +55,7 @@ def _determined(reference: Graph, known: set[str]) -> bool:
 
 def cuts(graph: Graph, reference: Graph, counterpart: Mapping[str, str]) -> list[Cut]:
     """Every place where all crossing tensors have a `counterpart` in the reference that determines
-    its outputs. Where a tensor crosses both in float and in 8 bits, the latter stands for it."""
+    its outputs. Where a tensor crosses both in float and quantized, the latter stands for it."""
     found = []
     for position, crossing in enumerate(_crossing(graph)):
         if any(name not in counterpart for name in crossing):
@@ -63,7 +63,7 @@ def cuts(graph: Graph, reference: Graph, counterpart: Mapping[str, str]) -> list
         stands_for: dict[str, str] = {}
         for name in crossing:
             other = stands_for.setdefault(counterpart[name], name)
-            if graph.values[name].is_8bit and not graph.values[other].is_8bit:
+            if graph.values[name].quant is not None and graph.values[other].quant is None:
                 stands_for[counterpart[name]] = name
         if _determined(reference, set(stands_for)):
             found.append(Cut(position, tuple(crossing), stands_for))

@@ -70,8 +70,8 @@ def subgraph(
 
 
 def float_boundaries(graph: Graph) -> tuple[Graph, dict[str, str], dict[str, str]]:
-    """The graph with float32 in place of its 8-bit inputs and outputs: QuantizeLinear behind the
-    former, DequantizeLinear behind the latter, so that it can be fed and read as real numbers.
+    """The graph with float32 in place of its quantized inputs and outputs: QuantizeLinear behind
+    the former, DequantizeLinear behind the latter, so that it takes and gives real numbers.
 
     Returns (graph, input -> its float twin, output -> its float twin); other tensors keep their
     names.
@@ -83,7 +83,7 @@ def float_boundaries(graph: Graph) -> tuple[Graph, dict[str, str], dict[str, str
 
     def twin(name: str, op: str) -> str:
         value = values[name]
-        if not value.is_8bit:
+        if value.quant is None:
             return name
         real = free_name(f"{name}/real", values)
         values[real] = replace(value, name=real, dtype="f32", quant=None)
