@@ -189,7 +189,7 @@ def test_an_outlier_channel_of_activations_is_named():
     top = diagnose(octavo.compare(model, images(32, 2))).findings[:3]
     (found,) = [f for f in top if f.code == "activation_outlier" and f.node == "conv4"]
     assert found.evidence["channel"] == 3 and found.severity in ("error", "warning")
-    assert "equalize" in found.remedy and '"precision"' in found.remedy
+    assert "equalize" in found.remedy and '"int16"' in found.remedy
 
 
 def test_an_outlier_channel_of_per_tensor_weights_is_named():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of the diagnosis about what is no single damaged number."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from small_nets import Net, images, residual_net
 import octavo
 from octavo.analysis.diagnosis import diagnose
 from octavo.ir import constant, verify
+from octavo.quantization.recipe import Recipe
 
 
 def found(model, x, code, **more):
@@ -80,3 +82,22 @@ def test_the_noisiest_layers_are_named_where_no_rule_has_a_cause():
     (noisy,) = [f for f in diagnose(comparison).findings if f.code == "own_noise"]
     assert noisy.node == name and noisy.severity == "warning"
     assert abs(noisy.evidence["own_db"] - 10.0) < 1e-9
+
+
+def test_remedies_are_rules_that_recipes_take():
+    """And they do what they are for."""
+    model, x = residual()
+    comparison = octavo.compare(model, x)
+    for name in ("add3", "conv4"):
+        sums = comparison.statistics[name]
+        sums.own_channel_noise = np.full(sums.channels, 0.1 * sums.own_signal / sums.channels)
+    noisy = [f for f in diagnose(comparison).findings if f.code == "own_noise"]
+    assert {f.node for f in noisy} == {"add3", "conv4"}
+    before = comparison.by_node()
+    for finding in noisy:
+        plain = {"format": "octavo-recipe", "version": 1, "equalize": False, "smooth": None}
+        recipe = Recipe.from_dict({**plain, "rules": [json.loads(finding.remedy)]})
+        better = octavo.quantize(octavo.Model(model.reference), [images(32, 53)], recipe=recipe)
+        after = octavo.compare(better, x).by_node()[finding.node]
+        assert after.precision in ("int16", "float32")
+        assert after.own_db > before[finding.node].own_db + 1, finding

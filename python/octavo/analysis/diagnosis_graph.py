@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from octavo.analysis.diagnosis_rule import FINER, Finding, Layer, View, rule_text, severity_of
+from octavo.analysis.diagnosis_rule import Finding, Layer, View, finer, severity_of
 
 __all__ = ["findings", "unexplained"]
 
@@ -44,7 +44,7 @@ def _addition(view: View, layer: Layer) -> Iterator[Finding]:
         layer.value.name,
         f"'{parts[large].name}' is {ratio:.0f} times as large as '{parts[small].name}', which is "
         f"{steps:.1f} steps of the sum",
-        rule_text(layer.name, precision=FINER),
+        finer(view, layer),
         min(noise, 1.0) / 4,
         {"steps": steps, "ratio": ratio, "small": parts[small].name},
     )
@@ -109,7 +109,7 @@ def unexplained(view: View, named: Collection[str | None]) -> Iterator[Finding]:
             layer.name,
             layer.value.name,
             f"this {layer.node.op} alone takes its signal down to {own:.1f} dB",
-            rule_text(layer.name, precision=FINER),
+            finer(view, layer),
             noise,
             {"own_db": own},
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from octavo.analysis.diagnosis_rule import F64, FINER, Finding, Layer, View, rule_text, severity_of
+from octavo.analysis.diagnosis_rule import F64, Finding, Layer, View, finer, rule_text, severity_of
 from octavo.comparison.statistics import BINS, TensorStatistics
 from octavo.ops.attrs import clamp
 
@@ -81,7 +81,7 @@ def findings(view: View) -> Iterator[Finding]:
         if layer.node.op == "Concat":
             yield from _concat(view, layer)
         if layer.node.op in ("LayerNorm", "Softmax"):
-            yield from _normalization(layer)
+            yield from _normalization(view, layer)
 
 
 def _is_input(view: View, layer: Layer) -> bool:
@@ -218,7 +218,7 @@ def _outlier(view: View, layer: Layer) -> Iterator[Finding]:
         f"channel {widest} reaches {ratio:.0f} times as far as the median channel, which is left "
         f"with {levels:.0f} of 256 levels",
         "equalize: true (convolutions) or smooth: 0.5 (behind LayerNorm) in the recipe, or "
-        f"{rule_text(layer.name, precision=FINER)}",
+        f"{finer(view, layer)}",
         min(typical, 1.0),
         {"channel": widest, "ratio": ratio, "median_levels": levels},
     )
@@ -269,13 +269,13 @@ def _concat(view: View, layer: Layer) -> Iterator[Finding]:
         layer.value.name,
         f"operand '{part.name}' uses {levels[small]:.0f} of the 256 levels that "
         f"'{parts[int(np.argmax(levels))].name}' needs: one scale for both",
-        f"{rule_text(layer.name, precision=FINER)}, or scale the operands alike before training",
+        f"{finer(view, layer)}, or scale the operands alike before training",
         min(noise, 1.0),
         {"operand": part.name, "levels": levels[small], "widest_levels": max(levels)},
     )
 
 
-def _normalization(layer: Layer) -> Iterator[Finding]:
+def _normalization(view: View, layer: Layer) -> Iterator[Finding]:
     own = layer.sums.own_db
     if own is None or own > 22.0:
         return
@@ -286,7 +286,7 @@ def _normalization(layer: Layer) -> Iterator[Finding]:
         layer.name,
         layer.value.name,
         f"{layer.node.op} in 8 bits keeps {own:.1f} dB",
-        rule_text(layer.name, precision=FINER),
+        finer(view, layer),
         noise,
         {"own_db": own},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -23,12 +24,12 @@ from octavo.reference import real_value
 from octavo.session import LayerProfile
 
 __all__ = [
-    "FINER",
     "SEVERITIES",
     "Evidence",
     "Finding",
     "Layer",
     "View",
+    "finer",
     "rule_text",
     "severity_of",
 ]
@@ -38,8 +39,8 @@ F64 = NDArray[np.float64]
 Evidence = Mapping[str, float | int | str | None]
 #: The gravest first.
 SEVERITIES = ("error", "warning", "info")
-#: What a layer that is too coarse in 8 bits is to be given.
-FINER = "float32"
+#: Between 8-bit and real numbers; not in a float network, and not for a rule to name.
+_CONVERSIONS = frozenset(("DequantizeLinear", "QuantCast", "QuantizeLinear", "Requantize"))
 #: Noise shares from which a cause is grave (13 dB) or worth a look (23 dB).
 _GRAVE, _NOTABLE = 0.05, 0.005
 
@@ -76,9 +77,20 @@ def severity_of(noise: float, *, at_most: str = "error") -> str:
     return SEVERITIES[max(found, SEVERITIES.index(at_most))]
 
 
-def rule_text(node: str, **settings: Any) -> str:
-    """A rule of a recipe, as one line of JSON."""
-    return json.dumps({"nodes": node, **settings}, ensure_ascii=False)
+def rule_text(*nodes: str, **settings: Any) -> str:
+    """A rule of a recipe for these nodes, as one line of JSON."""
+    names = "|".join(map(re.escape, nodes))
+    return json.dumps({"nodes": names, **settings}, ensure_ascii=False)
+
+
+def finer(view: View, layer: Layer) -> str:
+    """The rule that gives a node's output more than 8 bits: 16 for Conv and Linear; other nodes
+    leave the integers only together with those that read them."""
+    names = [layer.name]
+    if layer.node.op not in ("Conv", "Linear"):
+        readers = view.graph.consumers.get(layer.value.name, ())
+        names += [node.name for node in readers if node.op not in _CONVERSIONS]
+    return rule_text(*names, precision="int16")
 
 
 @dataclass(frozen=True)

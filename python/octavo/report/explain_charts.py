@@ -171,7 +171,7 @@ def _time(us: float) -> str:
 
 
 def _tone(precision: str) -> str:
-    return {"int8": "int8", "copy": "copy"}.get(precision, "float")
+    return {"int8": "int8", "int16": "int8", "copy": "copy"}.get(precision, "float")
 
 
 def _short(name: str, width: int = 34) -> str:
