@@ -5,6 +5,7 @@
 #include "base/parallel.h"
 #include "kernels/stored.h"
 #include "ops/conv_rows.h"
+#include "ops/depthwise_sums.h"
 #include "ops/dynamic_input.h"
 #include "ops/gemm_f32.h"
 #include "ops/packed_gemm.h"
@@ -136,6 +137,76 @@ class DynamicLayer final : public Op {
   int64_t scales_at_ = 0, sums_at_ = 0;
 };
 
+class DynamicDepthwise final : public Op {
+ public:
+  DynamicDepthwise(const StepView& step, const StagedInput& staged, const Window2d& w,
+                   int64_t units, const QuantWeights& weights, const PrepareContext& context)
+      : input_(step.input(0)),
+        output_(step.output(0)),
+        staged_(staged),
+        dynamic_(staged.lines, staged.length, units, context.cap),
+        kernels_(select_dynamic_s8(context.cap)),
+        channels_(read_channels(step, weights, step.output(0).dims[3], int64_t{w.kh} * w.kw)),
+        sums_(step.output(0), staged, w, weights.values) {
+    read_clamp(step, 0, &lo_, &hi_);
+    const int64_t macs = checked_mul(step.output(0).elements(), int64_t{w.kh} * w.kw, "MACs");
+    info_ = {kernels_.name, kernels_.isa, Precision::kDynamicInt8,
+             threads_for(context, checked_mul(macs, 4), 0)};
+    scales_at_ = checked_round_up(checked_add(staged.bytes, kReadSlack, step.name), 64);
+    scratch_bytes_ = checked_add(scales_at_, dynamic_.scratch_bytes(), step.name);
+  }
+
+  void run(const RunContext& ctx) const noexcept override {
+    uint8_t* bytes = ctx.scratch;
+    uint8_t* out = output_.in(ctx);
+    const DynamicScale* scales = dynamic_.run(input_.in(ctx), bytes + staged_.origin,
+                                              ctx.scratch + scales_at_, info_.threads);
+    if (staged_.border.any()) {
+      staged_.fill_border(
+          bytes, 0, staged_.border.images * staged_.border.rows,
+          [&](int64_t image) { return stored_of(scale(scales, image).zero_point); });
+    }
+    parallel_for(info_.threads, sums_.rows(), [&](int64_t begin, int64_t end, int) {
+      for (int64_t r = begin; r < end; ++r) {
+        const DynamicScale& s = scale(scales, sums_.image_of(r));
+        sums_.run_row<uint8_t>(bytes, out, r, s.zero_point,
+                               [&](const DepthwiseSums::Tile& tile) { finish(tile, s.scale); });
+      }
+    });
+  }
+
+ private:
+  const DynamicScale& scale(const DynamicScale* scales, int64_t image) const noexcept {
+    return scales[dynamic_.units() == 1 ? 0 : image];
+  }
+
+  void finish(const DepthwiseSums::Tile& tile, float x_scale) const noexcept {
+    ScaleSumsArgs args{};
+    args.sums = tile.sums;
+    args.sums_stride = DepthwiseSums::kChannels;
+    args.out_rows = reinterpret_cast<float* const*>(tile.c_rows);
+    args.out_offset = tile.channel;
+    args.rows = tile.pixels;
+    args.n = tile.n;
+    args.x_scale = x_scale;  // the zero point is off already
+    args.weight_sums = channels_.weight_sums.data() + tile.channel;
+    args.weight_scales = channels_.scales.data() + tile.channel;
+    args.bias = channels_.bias.data() + tile.channel;
+    args.lo = lo_;
+    args.hi = hi_;
+    kernels_.scale_sums(args);
+  }
+
+  Address input_, output_;
+  StagedInput staged_;
+  DynamicInput dynamic_;
+  const DynamicS8Kernels& kernels_;
+  Channels channels_;
+  DepthwiseSums sums_;
+  float lo_ = 0, hi_ = 0;
+  int64_t scales_at_ = 0;
+};
+
 void expect_float_layer(const StepView& step, int32_t ints) {
   step.expect({1, 1, ints, 2, 3, 1});
   step.expect_kernel_tensor(step.input(0), DType::kF32);
@@ -184,8 +255,12 @@ std::unique_ptr<Op> prepare_conv_dynamic_s8(const StepView& step, const PrepareC
   const int64_t k =
       checked_mul(static_cast<int64_t>(layer.segments.size()), layer.segment_len, step.name);
   const QuantWeights weights = read_bare_weights(step, y.dims[3], k);
-  return std::make_unique<DynamicLayer>(step, stage_image(step, bytes, w, padded),
-                                        per_row ? x.dims[0] : 1, layer, weights, context);
+  const StagedInput staged = stage_image(step, bytes, w, padded);
+  const int64_t units = per_row ? x.dims[0] : 1;
+  if (is_depthwise(x, y, groups)) {
+    return std::make_unique<DynamicDepthwise>(step, staged, w, units, weights, context);
+  }
+  return std::make_unique<DynamicLayer>(step, staged, units, layer, weights, context);
 }
 
 }  // namespace octavo

@@ -5,6 +5,7 @@
 #include "base/parallel.h"
 #include "kernels/stored.h"
 #include "ops/conv_rows.h"
+#include "ops/depthwise_sums.h"
 #include "ops/gemm_s16.h"
 #include "ops/quant_args.h"
 #include "ops/row_loops.h"
@@ -71,45 +72,37 @@ class FinishS16 final : public SumSinkS16 {
   std::vector<double> multiplier_;
 };
 
-class LayerOpS16 final : public Op {
+// The input without its zero point as s16 in scratch memory, zeros around it.
+class WideInput {
  public:
-  LayerOpS16(const StepView& step, const StagedInput& staged, LayerS16 layer,
-             const QuantWeights& weights, int32_t first_int, const PrepareContext& context)
-      : input_(step.input(0)),
-        output_(step.output(0)),
-        staged_(staged),
+  WideInput(const StepView& step, const StagedInput& staged)
+      : staged_(staged),
         wide_(step.input(0).dtype == DType::kS16),
         zero_point_(step.input(0).zero_point),
-        finish_(step, first_int, weights.bias),
-        gemm_(std::move(layer), weights.values, context) {
-    info_ = {gemm_.kernel().name, gemm_.kernel().isa, Precision::kInt16, gemm_.threads()};
-    packed_bytes_ = gemm_.packed_bytes();
-    scratch_bytes_ = checked_add(staged.bytes, kReadSlack, step.name);
+        scratch_bytes_(checked_add(staged.bytes, kReadSlack, step.name)) {
     if (scratch_bytes_ > int64_t{1} << 40) {
       step.fail(ErrorCode::kLimit, "%lld bytes of working memory, at most 2^40",
                 static_cast<long long>(scratch_bytes_));
     }
   }
 
-  void run(const RunContext& ctx) const noexcept override {
-    const uint8_t* in = input_.in(ctx);
-    uint8_t* staged = ctx.scratch;
-    parallel_for(gemm_.threads(), staged_.lines.outer(0), [&](int64_t begin, int64_t end, int) {
+  int64_t scratch_bytes() const { return scratch_bytes_; }
+
+  void run(const uint8_t* in, uint8_t* staged, int threads) const noexcept {
+    parallel_for(threads, staged_.lines.outer(0), [&](int64_t begin, int64_t end, int) {
       staged_.lines.for_outer(0, begin, end, [&](const LoopNest<2>::Offsets& at) {
-        stage(in + at.at[0], staged + staged_.origin + at.at[1]);
+        line(in + at.at[0], staged + staged_.origin + at.at[1]);
       });
     });
-    if (staged_.border.any()) {
-      parallel_for(gemm_.threads(), staged_.border.images * staged_.border.rows,
-                   [&](int64_t begin, int64_t end, int) {
-                     staged_.fill_border(staged, begin, end, [](int64_t) { return 0; });
-                   });
-    }
-    gemm_.run(staged, output_.in(ctx), finish_);
+    if (!staged_.border.any()) return;
+    parallel_for(threads, staged_.border.images * staged_.border.rows,
+                 [&](int64_t begin, int64_t end, int) {
+                   staged_.fill_border(staged, begin, end, [](int64_t) { return 0; });
+                 });
   }
 
  private:
-  void stage(const uint8_t* in, uint8_t* out) const noexcept {
+  void line(const uint8_t* in, uint8_t* out) const noexcept {
     if (wide_) {
       std::memcpy(out, in, static_cast<size_t>(staged_.length) * sizeof(int16_t));
       return;
@@ -120,13 +113,88 @@ class LayerOpS16 final : public Op {
     }
   }
 
-  Address input_, output_;
   StagedInput staged_;
   bool wide_;
   int32_t zero_point_;
+  int64_t scratch_bytes_;
+};
+
+class LayerOpS16 final : public Op {
+ public:
+  LayerOpS16(const StepView& step, const StagedInput& staged, LayerS16 layer,
+             const QuantWeights& weights, int32_t first_int, const PrepareContext& context)
+      : input_(step.input(0)),
+        output_(step.output(0)),
+        stage_(step, staged),
+        finish_(step, first_int, weights.bias),
+        gemm_(std::move(layer), weights.values, context) {
+    info_ = {gemm_.kernel().name, gemm_.kernel().isa, Precision::kInt16, gemm_.threads()};
+    packed_bytes_ = gemm_.packed_bytes();
+    scratch_bytes_ = stage_.scratch_bytes();
+  }
+
+  void run(const RunContext& ctx) const noexcept override {
+    stage_.run(input_.in(ctx), ctx.scratch, gemm_.threads());
+    gemm_.run(ctx.scratch, output_.in(ctx), finish_);
+  }
+
+ private:
+  Address input_, output_;
+  WideInput stage_;
   FinishS16 finish_;
   PackedLayerS16 gemm_;
 };
+
+class DepthwiseS16 final : public Op {
+ public:
+  DepthwiseS16(const StepView& step, const StagedInput& staged, const Window2d& w,
+               const QuantWeights& weights, const PrepareContext& context)
+      : input_(step.input(0)),
+        output_(step.output(0)),
+        stage_(step, staged),
+        finish_(step, 11, weights.bias),
+        sums_(step.output(0), staged, w, weights.values) {
+    const int64_t macs = checked_mul(step.output(0).elements(), int64_t{w.kh} * w.kw, "MACs");
+    info_ = {"depthwise_s16", Isa::kScalar, Precision::kInt16,
+             threads_for(context, checked_mul(macs, 4), 0)};
+    scratch_bytes_ = stage_.scratch_bytes();
+  }
+
+  void run(const RunContext& ctx) const noexcept override {
+    stage_.run(input_.in(ctx), ctx.scratch, info_.threads);
+    uint8_t* out = output_.in(ctx);
+    parallel_for(info_.threads, sums_.rows(), [&](int64_t begin, int64_t end, int) {
+      for (int64_t r = begin; r < end; ++r) {
+        sums_.run_row<int16_t>(ctx.scratch, out, r, 0,
+                               [&](const DepthwiseSums::Tile& tile) { finish(tile); });
+      }
+    });
+  }
+
+ private:
+  void finish(const DepthwiseSums::Tile& tile) const noexcept {
+    constexpr int kSums = DepthwiseSums::kPixels * DepthwiseSums::kChannels;
+    int64_t wide[kSums];
+    std::copy_n(tile.sums, tile.pixels * DepthwiseSums::kChannels, wide);
+    finish_.take({wide, DepthwiseSums::kChannels, tile.c_rows, tile.channel, tile.pixels, tile.n});
+  }
+
+  Address input_, output_;
+  WideInput stage_;
+  FinishS16 finish_;
+  DepthwiseSums sums_;
+};
+
+// Do the sums of every channel fit int32?
+bool sums_fit(const QuantWeights& weights, int64_t channels) {
+  const int64_t taps = static_cast<int64_t>(weights.values.size()) / channels;
+  for (int64_t c = 0; c < channels; ++c) {
+    int64_t sum = 0;
+    for (int64_t t = 0; t < taps; ++t) sum += std::abs(weights.values[c * taps + t]);
+    if (sum * 32768 > INT32_MAX) return false;
+  }
+  return true;
+}
 
 void expect_activation(const StepView& step, const Tensor& t) {
   step.expect_kernel_tensor(t, t.dtype == DType::kS16 ? DType::kS16 : DType::kU8);
@@ -174,8 +242,11 @@ std::unique_ptr<Op> prepare_conv_s16(const StepView& step, const PrepareContext&
       checked_mul(static_cast<int64_t>(conv.segments.size()), conv.segment_len, step.name);
   LayerS16 layer{conv.rows, groups, y.dims[3] / groups, std::move(conv.segments), conv.segment_len};
   const QuantWeights weights = read_wide_weights(step, y.dims[3], k, largest_input(x));
-  return std::make_unique<LayerOpS16>(step, stage_image(step, staged, w, padded), std::move(layer),
-                                      weights, 11, context);
+  const StagedInput input = stage_image(step, staged, w, padded);
+  if (is_depthwise(x, y, groups) && sums_fit(weights, groups)) {
+    return std::make_unique<DepthwiseS16>(step, input, w, weights, context);
+  }
+  return std::make_unique<LayerOpS16>(step, input, std::move(layer), weights, 11, context);
 }
 
 }  // namespace octavo

@@ -16,7 +16,15 @@ from octavo import _core
 from octavo.errors import UnsupportedError
 from octavo.importers.onnx import load_onnx
 from octavo.ir import Graph
-from octavo.ops.example_graphs import const_f32, f32, graph_of, weight_q8
+from octavo.ops.example_graphs import (
+    bias_s32,
+    const_f32,
+    example,
+    f32,
+    graph_of,
+    q8,
+    weight_q8,
+)
 from octavo.passes import run_model_pipeline
 from octavo.plan.build import build
 from octavo.reference import run_float, run_int
@@ -260,3 +268,28 @@ def test_16_bits(net, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.compile().run(inputs)[name], got[name])
     witness = by_onnxruntime(tmp_path / "m.onnx", inputs)  # in float32, so at times a step apart
     assert sqnr(got[name], witness) > 70
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "dynamic_row", "s16", "u8 to s16"])
+@pytest.mark.parametrize("stride, dilation", [(1, 1), (2, 1), (1, 2)])
+def test_depthwise_layers_wider_than_a_block(kind: str, stride: int, dilation: int) -> None:
+    """Pixels and channels are taken 16 and 64 at a time."""
+    rng = np.random.default_rng(9)
+    attrs = {"groups": 70, "strides": (stride, stride), "dilations": (dilation, dilation)}
+    attrs |= {"pads": (1, 2, 0, 1)}
+    w = weight_q8(rng, (70, 3, 3, 1), "u8", zero_points=True)
+    shape = (2, 6, 37, 70)
+    if kind.startswith("dynamic"):
+        attrs["precision"] = kind
+        operands = [f32("x", *shape), w, const_f32("b", rng, 70)]
+        made = example("wide", rng, "Conv", operands, **attrs)
+    else:
+        x = q8("x", shape, "s16", 2e-4, 0) if kind == "s16" else q8("x", shape)
+        made = example("wide", rng, "Conv", [x, w, bias_s32(rng, x, w)], "s16", **attrs)
+    want = run_int(made.graph, made.inputs)["y"]
+    plan = _core.Plan.from_bytes(build(made.graph).data)
+    for isa in _ISAS:
+        for threads in (1, 3):
+            got = np.empty_like(want)
+            _core.Session(plan, isa, threads).run([made.inputs["x"]], [got])
+            np.testing.assert_array_equal(got, want, err_msg=f"{isa} x{threads}")
