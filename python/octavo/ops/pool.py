@@ -42,7 +42,7 @@ class Pool(Op):
         n, height, width, channels = _image(node, inputs)
         window = Window.of(node)
         size = window.output(node, height, width)
-        if window.valid_counts(height, width).min() < 1:
+        if not window.touches(height, width):
             raise ShapeError(f"{node.label()}: a window lies wholly in the padding {window.pads}")
         return ((n, *size, channels),)
 

@@ -88,9 +88,30 @@ class Window:
 
     def valid_counts(self, height: int, width: int) -> Array:
         """[OH, OW, 1] int64: kernel elements of each window that fall on the input."""
-        ones = np.ones((1, height, width, 1), np.int64)
-        total = sum(view for _, _, view in self.taps(self.pad(ones, 0)))
-        return np.asarray(np.asarray(total)[0])
+        rows, cols = self._valid_along(0, height), self._valid_along(1, width)
+        return np.asarray(rows[:, None, None] * cols[:, None])
+
+    def _valid_along(self, side: int, size: int) -> Array:
+        """[OH] or [OW] int64: the same along one side."""
+        stride, dilation, before = self.strides[side], self.dilations[side], self.pads[side]
+        padded = size + before + self.pads[side + 2]
+        start = np.arange((padded - self.extent(side)) // stride + 1, dtype=np.int64)
+        start = start * stride - before
+        first = -(np.minimum(start, 0) // dilation)
+        last = np.minimum((size - 1 - start) // dilation, self.kernel[side] - 1)
+        return np.asarray(np.maximum(last - first + 1, 0))
+
+    def touches(self, height: int, width: int) -> bool:
+        """True when every window has an element on the input; in constant time as a rule, for
+        sizes come from files that nobody has checked yet."""
+        return all(self._touches(side, size) for side, size in enumerate((height, width)))
+
+    def _touches(self, side: int, size: int) -> bool:
+        before, extent = self.pads[side], self.extent(side)
+        if self.dilations[side] > size:  # the input may lie between two elements
+            return bool(self._valid_along(side, size).min() > 0)
+        count = (size + before + self.pads[side + 2] - extent) // self.strides[side]
+        return before < extent and count * self.strides[side] - before < size
 
     def ints(self) -> tuple[int, ...]:
         """kh kw stride_h stride_w dilation_h dilation_w pad_top pad_left pad_bottom pad_right."""
