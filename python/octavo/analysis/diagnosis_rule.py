@@ -135,7 +135,10 @@ class View:
             if sums is None or sums.count == 0:
                 continue
             twin = producers.get(sums.tensor)
-            if twin is not None and (twin.op != node.op or clamp(twin) != clamp(node)):
+            scaled = sums.tensor in self.comparison.gains
+            if twin is not None and twin.op != node.op:
+                twin = None
+            if twin is not None and not scaled and clamp(twin) != clamp(node):
                 twin = None
             yield Layer(node, self.graph.values[node.outputs[0]], sums, twin)
 

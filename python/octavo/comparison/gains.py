@@ -3,13 +3,17 @@
 
 Cross-layer equalization and SmoothQuant multiply the channels of a tensor by factors and divide
 the weights that read them by the same (Nagel et al. 2019, section 4.1; Xiao et al. 2022, section
-4). The reference's tensors are multiplied likewise before they are compared. A factor counts only
-where the reading layers undo it: a damaged weight scale is no equalization.
+4). The reference's tensors are changed likewise before they are compared. A model says itself what
+was done to it; in others' models a factor counts only where the reading layers undo it: a damaged
+weight scale is no equalization.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,12 +22,34 @@ from numpy.typing import NDArray
 from octavo.ir import Graph, Node
 from octavo.reference import real_value
 
-__all__ = ["Gains", "find_gains", "twin_constant"]
+__all__ = ["EQUALIZED_KEY", "Gain", "Gains", "find_gains", "stored_gains", "twin_constant"]
 
 Array = NDArray[Any]
 F64 = NDArray[np.float64]
-#: Tensor of the reference -> factor of each channel (last axis).
-Gains = Mapping[str, F64]
+#: `Graph.metadata` key of what the quantizer did: {tensor: {"gain": base64 of int8 k, meaning
+#: 2^(k / 16), "shift": base64 of float16}}.
+EQUALIZED_KEY = "equalized"
+
+
+@dataclass(frozen=True)
+class Gain:
+    """stored = factor * x - shift, [channels] each, along the last axis."""
+
+    factor: F64
+    shift: F64
+
+    @staticmethod
+    def of(factor: F64) -> Gain:
+        """Without a shift."""
+        return Gain(factor, np.zeros_like(factor))
+
+    def apply(self, real: Array) -> Array:
+        """The reference's tensor as the quantized network holds it."""
+        return np.asarray(real * self.factor - self.shift, real.dtype)
+
+
+#: Tensor of the reference -> what became of it.
+Gains = Mapping[str, Gain]
 Twin = Callable[[Node], Node | None]
 
 _LAYERS = frozenset(("Conv", "Linear"))
@@ -33,23 +59,67 @@ _PASSING = frozenset(("AveragePool", "GlobalAveragePool", "MaxPool", "Pad"))
 _LEAST = 0.02
 
 
+def stored_gains(graph: Graph, metadata: Mapping[str, Any]) -> dict[str, Gain]:
+    """What the quantizer says it did to tensors of the reference; entries that do not fit are left
+    out."""
+    found: dict[str, Gain] = {}
+    entries = metadata.get(EQUALIZED_KEY)
+    for name, entry in entries.items() if isinstance(entries, Mapping) else ():
+        value = graph.values.get(name)
+        if value is None or not value.shape or not isinstance(entry, Mapping):
+            continue
+        try:
+            powers = np.frombuffer(base64.b64decode(entry.get("gain", "")), np.int8)
+            shift = np.frombuffer(base64.b64decode(entry.get("shift", "")), np.float16)
+        except (ValueError, TypeError, binascii.Error):
+            continue
+        ones = np.zeros(value.shape[-1])
+        factor = np.exp2(powers.astype(np.float64) / 16.0) if powers.size else ones + 1.0
+        moved = shift.astype(np.float64) if shift.size else ones
+        if factor.shape == moved.shape == ones.shape:
+            found[name] = Gain(factor, moved)
+    return found
+
+
 def twin_constant(reference: Graph, twin: Node, place: int, gains: Gains) -> Array | None:
-    """A constant operand of the reference's node as real numbers, scaled as the channels in front
-    of and behind the node are; None where it is no constant."""
-    if place >= len(twin.inputs) or not twin.inputs[place]:
+    """A constant operand of the reference's node as real numbers, changed as the channels in front
+    of and behind the node are; None where it is no constant.
+
+    x' = g x - s and y' = h y - t make of y = W x + b: W' = h W / g, b' = h (b + (W / g) s) - t.
+    """
+    before, behind = gains.get(twin.inputs[0]), gains.get(twin.outputs[0])
+    real = _constant(reference, twin, place)
+    if twin.op in _LAYERS and place == 1 and real is not None:
+        real = real if before is None else _undone(real, before.factor)
+        column = None if behind is None else _column(behind.factor, real)
+        return real if column is None else np.asarray(real * column, real.dtype)
+    if place == 2 and twin.op in _LAYERS and before is not None and np.any(before.shift):
+        weights = _constant(reference, twin, 1)
+        if weights is not None:
+            taken = _read(_undone(weights, before.factor), before.shift)
+            real = np.asarray(taken if real is None else real + taken, np.float32)
+    if behind is None or (twin.op not in _LAYERS and twin.op != "LayerNorm"):
+        return real
+    if place == 2:
+        none = np.zeros(len(behind.factor), np.float32)
+        return behind.apply(none if real is None else real)
+    return None if real is None else np.asarray(real * behind.factor, real.dtype)
+
+
+def _constant(reference: Graph, twin: Node, place: int) -> Array | None:
+    name = twin.inputs[place] if place < len(twin.inputs) else ""
+    value = reference.values[name] if name else None
+    if value is None or value.data is None:
         return None
-    value = reference.values[twin.inputs[place]]
-    if value.data is None:
-        return None
-    real = real_value(value, value.data)
-    behind = gains.get(twin.outputs[0])
-    if twin.op in _LAYERS and place == 1:
-        before = gains.get(twin.inputs[0])
-        real = real if before is None else _undone(real, before)
-        return real if behind is None else (real * _column(behind, real)).astype(real.dtype)
-    if behind is not None and (twin.op in _LAYERS or twin.op == "LayerNorm"):
-        return np.asarray(real * behind, real.dtype)
-    return real
+    return real_value(value, value.data)
+
+
+def _read(weights: Array, shift: F64) -> F64:
+    """What a layer makes of a constant input `shift`."""
+    if weights.shape[-1] == len(shift):
+        return np.asarray((weights * shift).reshape(len(weights), -1).sum(axis=1))
+    rows = np.repeat(shift, len(weights) // len(shift))
+    return np.asarray(weights.reshape(len(weights), -1).sum(axis=1) * rows)
 
 
 def _column(factors: F64, weights: Array) -> F64:
@@ -66,11 +136,11 @@ def _undone(weights: Array, before: F64) -> Array:
     return weights
 
 
-def find_gains(graph: Graph, reference: Graph, twin: Twin) -> dict[str, F64]:
+def find_gains(graph: Graph, reference: Graph, twin: Twin) -> dict[str, Gain]:
     """The factors of every tensor of the reference whose channels the quantized graph has scaled;
     `twin` maps its nodes to the reference's."""
     networks = _Networks(graph, reference, twin)
-    gains: dict[str, F64] = {}
+    gains: dict[str, Gain] = {}
     for node in reference.nodes:
         if node.op in _PASSING and node.inputs[0] in gains:
             gains[node.outputs[0]] = gains[node.inputs[0]]
@@ -79,7 +149,7 @@ def find_gains(graph: Graph, reference: Graph, twin: Twin) -> dict[str, F64]:
         factors = networks.factors(node, gains)
         if factors is None or np.abs(factors - 1.0).max(initial=0.0) <= _LEAST:
             continue
-        trial = {**gains, node.outputs[0]: factors}
+        trial = {**gains, node.outputs[0]: Gain.of(factors)}
         if networks.undone(node.outputs[0], trial):
             gains = trial
     return gains
@@ -115,14 +185,14 @@ class _Networks:
         norm, dot = np.einsum("ck,ck->c", theirs, theirs), np.einsum("ck,ck->c", real, theirs)
         return np.where((norm > 0) & (dot > 0), dot / np.where(norm > 0, norm, 1.0), 1.0)
 
-    def undone(self, name: str, gains: Mapping[str, F64]) -> bool:
+    def undone(self, name: str, gains: Gains) -> bool:
         """Do all readers of a tensor undo its factors?"""
         readers = self.reference.consumers.get(name, ())
         if name in self.reference.outputs or not readers:
             return False
         return all(self._undoes(reader, name, gains) for reader in readers)
 
-    def _undoes(self, node: Node, name: str, gains: Mapping[str, F64]) -> bool:
+    def _undoes(self, node: Node, name: str, gains: Gains) -> bool:
         if node.op in _PASSING:
             passed = {**gains, node.outputs[0]: gains[name]}
             return self.undone(node.outputs[0], passed)
@@ -139,7 +209,7 @@ class _Networks:
         assert behind is not None and before is not None
         if np.abs(behind - 1.0).max() < 0.5 * np.abs(before - 1.0).max():
             return True
-        return self.undone(node.outputs[0], {**gains, node.outputs[0]: behind})
+        return self.undone(node.outputs[0], {**gains, node.outputs[0]: Gain.of(behind)})
 
 
 def _rest(real: F64, theirs: F64) -> float:

@@ -195,10 +195,10 @@ class Truth(_Names):
             self.graph = run_float_pipeline(infer_graph(source, shapes))
         self.network = FloatNetwork(self.graph, engine=engine, threads=threads)
 
-    def twin(self, node: Node, tensor: str) -> Node | None:
+    def twin(self, node: Node, tensor: str, *, scaled: bool = False) -> Node | None:
         """The reference's node that does what `node` does: the one that computes `tensor`, with the
-        same operator, fused activation and kinds of operands."""
+        same operator and fused activation, whose bounds may differ if channels were `scaled`."""
         found = self.graph.producers.get(tensor)
-        if found is None or found.op != node.op or clamp(found) != clamp(node):
+        if found is None or found.op != node.op:
             return None
-        return found if len(found.inputs) >= len(node.inputs) else None
+        return found if scaled or clamp(found) == clamp(node) else None

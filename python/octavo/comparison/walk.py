@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.comparison.data import Data, Preprocess, batches_of, sample_count
-from octavo.comparison.gains import Gains, find_gains
+from octavo.comparison.gains import Gains, find_gains, stored_gains
 from octavo.comparison.own import LayerFunction
 from octavo.comparison.result import Comparison
 from octavo.comparison.statistics import InputStatistics, OutputStatistics, TensorStatistics
@@ -119,7 +119,8 @@ class _Pair:
                     self.names[value.name] = name
         self.gains: Gains = {}
         if self.truth.given:
-            self.gains = find_gains(self.graph, self.truth.graph, self._twin)
+            self.gains = stored_gains(self.truth.graph, model.source.metadata)
+            self.gains = self.gains or find_gains(self.graph, self.truth.graph, self._twin)
         for node in self.graph.nodes:
             if how["own"] and node.outputs[0] in self.names:
                 self.functions[node.name] = LayerFunction(
@@ -133,7 +134,7 @@ class _Pair:
 
     def _twin(self, node: Node) -> Node | None:
         name = self.names.get(node.outputs[0])
-        return None if name is None else self.truth.twin(node, name)
+        return None if name is None else self.truth.twin(node, name, scaled=name in self.gains)
 
     def run(self, batch: Mapping[str, Array]) -> tuple[_Stored, Mapping[str, Array]]:
         results = self.session.run(batch)
@@ -213,7 +214,7 @@ class _Walk:
                     expected = truth[pair.names[value.name]]
                     gain = pair.gains.get(pair.names[value.name])
                     if gain is not None:
-                        expected = (expected * gain).astype(expected.dtype)
+                        expected = gain.apply(expected)
                     self._add(pair, node, value, stored, expected, own.get(value.name))
             stored.done(node)
         self.samples += max((len(a) for a in batch.values() if a.ndim), default=1)
