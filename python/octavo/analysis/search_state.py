@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import time
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ from octavo.analysis.search_latency import Stopwatch, first_sample
 from octavo.analysis.search_model import modelled
 from octavo.analysis.search_result import Candidate
 from octavo.analysis.search_space import Genome, space_of
-from octavo.analysis.trials import Progress, Score, bench_for, run_trials, trial_key
+from octavo.analysis.trials import Progress, Score, bench_for, run_trials
 from octavo.analysis.trials_journal import Journal
 from octavo.analysis.trials_problem import Problem, Spooled
 from octavo.quantization.recipe import Recipe
@@ -83,10 +84,23 @@ class State:
         self.yardstick_ms = float(journal["yardstick"])
         self.trials: dict[Genome, Trial] = {}
 
+    def _structure(self, recipe: Recipe | None) -> str:
+        """Identifies what latency depends on: precisions, not the values of scales."""
+        if recipe is None:
+            return "float"
+        settings = recipe.resolve(self.graph).items()
+        told = [
+            (n, s.precision, s.activation_type, s.symmetric, s.per_channel) for n, s in settings
+        ]
+        return hashlib.blake2b(repr(told).encode(), digest_size=12).hexdigest()
+
     def relative(self, recipe: Recipe | None, stage: str = "latency") -> float:
-        """Latency of a recipe over the start's, measured in turns with it; None is float32. The
-        stage "final" takes more time."""
-        key = f"{stage}:{trial_key(recipe)}"
+        """Latency of a recipe over the start's, measured in turns with it; None is float32. Recipes
+        that differ in nothing but scales share one measurement. The stage "final" takes longer."""
+        structure = self._structure(recipe)
+        if structure == self._structure(self.space.start):
+            return 1.0
+        key = f"{stage}:{structure}"
         if key not in self.journal:
             model = self.bench.floating if recipe is None else self.bench.quantize(recipe)
             own, other = self.stopwatch.times(model, _SECONDS[stage])
