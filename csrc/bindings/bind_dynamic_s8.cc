@@ -50,7 +50,7 @@ std::pair<float, float> range(const std::string& name, const py::buffer& x, int6
 void scale_sums(const std::string& name, const py::buffer& sums, const py::buffer& out, int rows,
                 int n, int64_t sums_stride, int64_t out_stride, int64_t out_offset, int zero_point,
                 float x_scale, const py::buffer& weight_sums, const py::buffer& weight_scales,
-                const py::buffer& bias, float lo, float hi) {
+                const py::buffer& bias, float lo, float hi, int repeats) {
   ScaleSumsArgs args{};
   args.sums = elements<int32_t>(sums, 0, (rows - 1) * sums_stride + n, false);
   args.sums_stride = sums_stride;
@@ -69,7 +69,8 @@ void scale_sums(const std::string& name, const py::buffer& sums, const py::buffe
   args.bias = elements<float>(bias, 0, n, false);
   args.lo = lo;
   args.hi = hi;
-  usable(name).scale_sums(args);
+  const DynamicS8Kernels& kernels = usable(name);
+  for (int i = 0; i < repeats; ++i) kernels.scale_sums(args);
 }
 
 }  // namespace
@@ -83,7 +84,9 @@ void bind_dynamic_s8(py::module_& m) {
         py::arg("rows"), py::arg("n"), py::kw_only(), py::arg("sums_stride"), py::arg("out_stride"),
         py::arg("out_offset") = 0, py::arg("zero_point"), py::arg("x_scale"),
         py::arg("weight_sums"), py::arg("weight_scales"), py::arg("bias"), py::arg("lo"),
-        py::arg("hi"), "Accumulators to float32 rows; strides and offsets in elements.");
+        py::arg("hi"), py::arg("repeats") = 1,
+        "Accumulators to float32 rows; strides and offsets in elements; more repeats are for "
+        "timing.");
 }
 
 }  // namespace octavo

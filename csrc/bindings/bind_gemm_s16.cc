@@ -34,7 +34,7 @@ py::list rows() {
 // Rows of `a` begin at element offsets; weights [pairs][nr][2].
 Array<int64_t> run(const std::string& name, const py::buffer& a, const Array<int64_t>& row_offsets,
                    const Array<int32_t>& pair_offsets, const Array<int16_t>& weights,
-                   int pairs_per_sum) {
+                   int pairs_per_sum, int repeats) {
   const GemmS16Kernel* kernel = find_gemm_s16(name.c_str());
   if (kernel == nullptr || !isa_supported(kernel->isa)) {
     fail(ErrorCode::kIsa, "gemm_s16: no usable kernel '%s'", name.c_str());
@@ -62,7 +62,7 @@ Array<int64_t> run(const std::string& name, const py::buffer& a, const Array<int
   args.pairs_per_sum = pairs_per_sum;
   args.m = checked_int32(m, "m");
   args.sums = sums.mutable_data();
-  kernel->run(args);
+  for (int i = 0; i < repeats; ++i) kernel->run(args);
   return sums;
 }
 
@@ -72,7 +72,9 @@ void bind_gemm_s16(py::module_& m) {
   m.def("gemm_s16_rows", &rows, "Every kernel: (name, isa, nr, supported).");
   m.def("gemm_s16_run", &run, py::arg("name"), py::arg("a"), py::arg("row_offsets"),
         py::arg("pair_offsets"), py::arg("weights"), py::arg("pairs_per_sum"),
-        "int64 [m, nr]: exact sums of s16 rows times packed weights [pairs, nr, 2].");
+        py::arg("repeats") = 1,
+        "int64 [m, nr]: exact sums of s16 rows times packed weights [pairs, nr, 2]; more repeats "
+        "are for timing.");
 }
 
 }  // namespace octavo

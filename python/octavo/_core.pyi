@@ -622,9 +622,10 @@ def dynamic_s8_scale_sums(
     bias: numpy.typing.NDArray[typing.Any] | _Buffer,
     lo: float,
     hi: float,
+    repeats: int = 1,
 ) -> None:
     """
-    Accumulators to float32 rows; strides and offsets in elements.
+    Accumulators to float32 rows; strides and offsets in elements; more repeats are for timing.
     """
 
 def eltwise_s8_rows() -> list[typing.Any]:
@@ -671,9 +672,10 @@ def gemm_s16_run(
     pair_offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
     weights: typing.Annotated[numpy.typing.ArrayLike, numpy.int16],
     pairs_per_sum: int,
+    repeats: int = 1,
 ) -> numpy.typing.NDArray[numpy.int64]:
     """
-    int64 [m, nr]: exact sums of s16 rows times packed weights [pairs, nr, 2].
+    int64 [m, nr]: exact sums of s16 rows times packed weights [pairs, nr, 2]; more repeats are for timing.
     """
 
 def gemm_s8_rows() -> list[typing.Any]:
