@@ -21,7 +21,7 @@ from octavo.files import write_atomic
 from octavo.ir import Graph
 from octavo.model import Model, load
 from octavo.plan.encode import ConstantPool
-from octavo.plan.graph_json import encode_graph
+from octavo.plan.graph_json import graph_json
 from octavo.quantization.data import Data, named, open_data
 from octavo.quantization.preprocessing import Preprocessing
 
@@ -46,7 +46,7 @@ class Problem:
     def digest(self) -> str:
         """Identifies network, data and metric (hexadecimal)."""
         pool = ConstantPool()
-        found = hashlib.blake2b(encode_graph(self.graph.with_(notes={}), pool), digest_size=16)
+        found = hashlib.blake2b(graph_json(self.graph.with_(notes={}), pool), digest_size=16)
         found.update(pool.payload())
         for batches in (self.calibration, self.evaluation):
             for batch in batches:

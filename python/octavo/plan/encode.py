@@ -56,6 +56,16 @@ class ConstantPool:
         """(offset, bytes, dtype) of a constant."""
         return self._entries[index]
 
+    def find(self, array: Array) -> int | None:
+        """Index of the array's bytes if the pool has them."""
+        key = (DTYPE_NAMES[array.dtype], np.ascontiguousarray(array).tobytes())
+        return self._found.get(key)
+
+    def bytes_of(self, index: int) -> bytes:
+        """The bytes of a constant."""
+        offset, size, _ = self._entries[index]
+        return bytes(self._data[offset : offset + size])
+
     def __len__(self) -> int:
         return len(self._entries)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from octavo.errors import InvalidArgumentError
 from octavo.ir import Graph
 from octavo.plan.encode import ConstantPool
-from octavo.plan.graph_json import encode_graph
+from octavo.plan.graph_json import graph_json
 from octavo.quantization.checkpoint import Checkpoint
 from octavo.quantization.confidence import Confidence, confidence_of
 from octavo.quantization.data import Batches, Data, named, open_data
@@ -58,7 +58,7 @@ class Calibration:
 def graph_digest(graph: Graph) -> str:
     """Identifies structure and constants of a graph (hexadecimal)."""
     pool = ConstantPool()
-    found = hashlib.blake2b(encode_graph(graph.with_(notes={}), pool), digest_size=16)
+    found = hashlib.blake2b(graph_json(graph.with_(notes={}), pool), digest_size=16)
     found.update(pool.payload())
     return found.hexdigest()
 
