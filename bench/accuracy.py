@@ -130,7 +130,10 @@ def main() -> int:
     """Prints the table; exit code 2 when nothing could run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help=f"comma-separated models of {', '.join(SUITE)}")
-    parser.add_argument("--ranges", default=",".join(METHODS), help="comma-separated methods")
+    usual = octavo.Recipe().defaults.activation_ranges
+    parser.add_argument(
+        "--ranges", default=usual, help=f"comma-separated methods of {', '.join(METHODS)}"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", metavar="FILE", help="write the results to FILE")
     arguments = parser.parse_args()
