@@ -68,7 +68,7 @@ class Bench:
         self.problem = problem
         self.floating = Model(problem.graph)
         self._lock = threading.Lock()
-        self._calibrations: dict[tuple[Any, ...], Calibration] = {}
+        self._calibrations: dict[tuple[int, int], Calibration] = {}
         self._last: tuple[str, Model] | None = None
 
     @cached_property
@@ -77,12 +77,12 @@ class Bench:
         return self.outputs(self.floating)
 
     def quantize(self, recipe: Recipe) -> Model:
-        """The network by a recipe. Statistics are collected once for all recipes that prepare the
-        float network alike and keep the same samples."""
+        """The network by a recipe. Statistics are collected once for all recipes that keep the
+        same samples."""
         title = trial_key(recipe)
         if self._last is not None and self._last[0] == title:
             return self._last[1]  # what was just scored is timed next
-        key = (recipe.equalize, recipe.smooth, recipe.optimization_samples, recipe.seed)
+        key = (recipe.optimization_samples, recipe.seed)
         with self._lock:
             if key not in self._calibrations:
                 data = self.problem.calibration
