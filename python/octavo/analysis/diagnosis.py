@@ -20,8 +20,10 @@ from octavo.session import LayerProfile
 
 __all__ = ["SEVERITIES", "Diagnosis", "Evidence", "Finding", "diagnose"]
 
-#: Findings about a tensor's range; they follow by themselves from input data of another range.
-_CONSEQUENCES = ("range_too_small", "range_too_large", "zero_point")
+#: Findings that follow by themselves from input data of another range; corrected biases do, too.
+_CONSEQUENCES = ("bias", "range_too_small", "range_too_large", "zero_point")
+#: What is wrong with the data comes before what is wrong with the network.
+_FIRST = ("channel_order", "input_range", "input_statistics")
 #: Where one of these was found, an outlier channel of the output is the same thing once more.
 _EXPLAIN_OUTLIERS = ("concat_ranges", "weight_outlier", "weight_scale_channel")
 
@@ -79,5 +81,8 @@ def diagnose(
     found += layers
     named = {item.node for item in found if item.severity != "info"}
     found += diagnosis_graph.unexplained(view, named)
-    order = sorted(found, key=lambda item: (SEVERITIES.index(item.severity), -item.noise))
+    order = sorted(
+        found,
+        key=lambda i: (SEVERITIES.index(i.severity), i.code not in _FIRST, -i.noise),
+    )
     return Diagnosis(tuple(order))
