@@ -73,8 +73,7 @@ void bind_gemm_s16(py::module_& m) {
   m.def("gemm_s16_run", &run, py::arg("name"), py::arg("a"), py::arg("row_offsets"),
         py::arg("pair_offsets"), py::arg("weights"), py::arg("pairs_per_sum"),
         py::arg("repeats") = 1,
-        "int64 [m, nr]: exact sums of s16 rows times packed weights [pairs, nr, 2]; more repeats "
-        "are for timing.");
+        "int64 [m, nr]: exact sums of s16 rows times packed weights [pairs, nr, 2].");
 }
 
 }  // namespace octavo

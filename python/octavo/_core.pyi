@@ -675,7 +675,7 @@ def gemm_s16_run(
     repeats: int = 1,
 ) -> numpy.typing.NDArray[numpy.int64]:
     """
-    int64 [m, nr]: exact sums of s16 rows times packed weights [pairs, nr, 2]; more repeats are for timing.
+    int64 [m, nr]: exact sums of s16 rows times packed weights [pairs, nr, 2].
     """
 
 def gemm_s8_rows() -> list[typing.Any]:
