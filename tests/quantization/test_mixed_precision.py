@@ -5,6 +5,7 @@ ISA and thread count with the same bits, near the float network, and in ONNX Run
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import octavo
 from octavo import _core
 from octavo.errors import UnsupportedError
 from octavo.importers.onnx import load_onnx
-from octavo.ir import Graph
+from octavo.ir import Graph, Node, verify
 from octavo.ops.example_graphs import (
     bias_s32,
     const_f32,
@@ -27,6 +28,7 @@ from octavo.ops.example_graphs import (
 )
 from octavo.passes import run_model_pipeline
 from octavo.plan.build import build
+from octavo.quantization.recipe import Recipe, Settings
 from octavo.reference import run_float, run_int
 
 onnx = pytest.importorskip("onnx", reason="NOT RUN: needs .[dev]")
@@ -268,6 +270,28 @@ def test_16_bits(net, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.compile().run(inputs)[name], got[name])
     witness = by_onnxruntime(tmp_path / "m.onnx", inputs)  # in float32, so at times a step apart
     assert sqnr(got[name], witness) > 70
+
+
+def test_int16_by_recipe() -> None:
+    """The input comes through a float32 Transpose, as images do: it has 16 bits, too."""
+    inner = image_net(10)
+    nodes = list(inner.nodes)
+    nodes[0] = replace(nodes[0], inputs=("nhwc", *nodes[0].inputs[1:]))
+    shape = inner.values["x"].shape
+    nodes.insert(0, Node("turn", "Transpose", ("x",), ("nhwc",), {"perm": (0, 2, 3, 1)}))
+    values = dict(inner.values)
+    values["nhwc"] = f32("nhwc", *shape)
+    values["x"] = f32("x", shape[0], shape[3], shape[1], shape[2])
+    graph = verify(inner.with_(nodes=tuple(nodes), values=values))
+    batch = feed(graph, 11)
+    found = {}
+    for precision in ("weights", "int16", "int8"):
+        told = Settings(precision=precision, bias_correction="none", rounding="nearest")
+        recipe = Recipe(defaults=told, equalize=False, smooth=None)
+        quantized = octavo.quantize(octavo.Model(graph), [batch["x"]], recipe=recipe)
+        found[precision] = quantized.compile().run(batch)[graph.outputs[0]]
+    assert sqnr(found["int16"], found["weights"]) > 65
+    assert sqnr(found["int8"], found["weights"]) < 55
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "dynamic_row", "s16", "u8 to s16"])

@@ -105,19 +105,28 @@ def choose_ranges(
 
 def wide_parameters(
     graph: Graph,
-    nodes: Iterable[Node],
+    nodes: Sequence[Node],
     statistics: Mapping[str, Statistics],
     settings: Mapping[str, Settings],
 ) -> dict[str, Affine]:
-    """Symmetric s16 parameters over the whole range seen, for what nodes of precision "int16" write
-    and the model inputs they read; 16 bits need no clipping."""
+    """Symmetric s16 parameters for what nodes of precision "int16" write and what they read from
+    float32 nodes and model inputs. They reach twice as far as anything seen: of 16 bits one is to
+    spare, and a value beyond the calibration data would cost more than it."""
+    chosen = {node.name for node in nodes}
     found: dict[str, Affine] = {}
     for node in nodes:
         if settings[node.name].precision != "int16":
             continue
-        for name in (*node.outputs, *(item for item in node.inputs if item in graph.inputs)):
+        real = [
+            name
+            for name in node.inputs
+            if name in statistics
+            and graph.values[name].data is None
+            and (name not in graph.producers or graph.producers[name].name not in chosen)
+        ]
+        for name in (*node.outputs, *real):
             if name in statistics:
                 reach = max(-statistics[name].low, statistics[name].high)
-                scale = max(reach / 32767.0, float(np.finfo(np.float32).tiny))
+                scale = max(reach / 16384.0, float(np.finfo(np.float32).tiny))
                 found[name] = Affine.per_tensor(scale if reach > 0 else 1.0, 0)
     return found
