@@ -201,12 +201,13 @@ def _check(
 def _finalists(
     found: Sequence[Trial], limits: Limits, state: State, metric: str | Metric
 ) -> list[Trial]:
-    """The best within each of some multiples of the start's latency, and the fastest few that meet
-    the limits."""
+    """The best with the start's precisions, and so its latency; the best within each of some
+    multiples of that; the fastest few that meet the limits."""
     points = _points(found, limits, state, metric)
     kept: dict[int, None] = {}
-    for step in _STEPS:
-        near = [i for i, trial in enumerate(found) if trial.relative <= step]
+    alike = [i for i, trial in enumerate(found) if trial.relative == 1.0]
+    within = [[i for i, trial in enumerate(found) if trial.relative <= step] for step in _STEPS]
+    for near in (alike, *within):
         if near:
             kept[min(near, key=lambda i: points[i][0])] = None
     meeting = [
