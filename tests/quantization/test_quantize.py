@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mixed_nets import _Chain
 
 import octavo
 from octavo import ops
@@ -146,6 +147,28 @@ def test_onnxruntime_reads_it_and_agrees(chain: str) -> None:
     )
     (expected,) = theirs.run(None, {"x": batch(3)})
     np.testing.assert_array_equal(quantized.compile().run(batch(3))[tensors[-1]], expected)
+
+
+def test_biases_go_out_without_zero_points_and_onnxruntime_fuses_them() -> None:
+    ort = pytest.importorskip("onnxruntime", reason="NOT RUN: needs .[dev]")
+    chain = _Chain(np.random.default_rng(1), (1, 8, 8, 8))
+    for out, kernel, groups in ((24, 1, 1), (24, 3, 24), (16, 3, 1)):
+        chain.conv(out, kernel, groups)
+    x = np.random.default_rng(2).standard_normal((4, 1, 8, 8, 8)).astype(np.float32)
+    quantized = octavo.quantize(octavo.Model(chain.graph()), list(x))
+    proto = quantized.to_onnx()
+    types = {each.name: each.data_type for each in proto.graph.initializer}
+    nodes = [node for node in proto.graph.node if node.op_type == "DequantizeLinear"]
+    inputs = [len(n.input) for n in nodes if types.get(n.input[0]) == onnx.TensorProto.INT32]
+    assert inputs == [2, 2, 2]
+    for precise in "01":
+        options = ort.SessionOptions()
+        options.add_session_config_entry("session.x64quantprecision", precise)
+        session = ort.InferenceSession(
+            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        (theirs,) = session.run(None, {"x": x[0]})
+    np.testing.assert_array_equal(*quantized.compile().run(x[0]).values(), theirs)
 
 
 def test_a_dilated_average_pool_keeps_its_dilations() -> None:

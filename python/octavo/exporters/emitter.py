@@ -90,7 +90,10 @@ class Emitter:
         given = {key: value for key, value in (attrs or {}).items() if value is not None}
         name, self._title = self._title or free_name(f"{output}/{op}", self._titles), ""
         self._titles.add(name)
-        self.nodes.append(helper.make_node(op, list(inputs), [output], name=name, **given))
+        named = list(inputs)
+        while named and not named[-1]:
+            named.pop()
+        self.nodes.append(helper.make_node(op, named, [output], name=name, **given))
         return output
 
     def several(self, op: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
@@ -166,14 +169,18 @@ class Emitter:
         return tensor
 
     def parameters(self, value: Value, order: Order) -> tuple[str, str, int | None]:
-        """(scale, zero point, axis) initializers of a quantized value held in `order`."""
+        """(scale, zero point, axis) of a quantized value held in `order`: initializers, the zero
+        point "" where it is to be left out."""
         affine = value.affine
         if value.dtype == "s16":
             self.opset = max(self.opset, 21)  # the first with 16-bit Q and DQ
         zero_type = {"u8": np.uint8, "s8": np.int8, "s16": np.int16, "s32": np.int32}[value.dtype]
-        stem = value.name
-        scale = self.initializer(f"{stem}/scale", np.asarray(affine.scale, np.float32))
-        zero = self.initializer(f"{stem}/zero_point", affine.zero_point.astype(zero_type))
+        scale = self.initializer(f"{value.name}/scale", np.asarray(affine.scale, np.float32))
+        # Those of biases are left out. Weights need theirs, each its own: ONNX Runtime keeps a Gemm
+        # in float32 without, and refuses shared ones where it turns s8 into u8 (x64quantprecision).
+        zero = ""
+        if value.dtype != "s32" or affine.zero_point.any():
+            zero = self.initializer(f"{value.name}/zero_point", affine.zero_point.astype(zero_type))
         axis = None if affine.axis is None else order.index(affine.axis)
         return scale, zero, axis
 
@@ -188,16 +195,12 @@ class Emitter:
         return self.node("DequantizeLinear", [stored, scale, zero], self.fresh(name), attrs)
 
     def dequantized_bias(self, name: str, x: Value, w: Value) -> str:
-        """A float tensor of an s32 bias whose scale is s_x * s_w[c]."""
+        """A float tensor of an s32 bias whose scale is s_x * s_w[c], and its zero point 0."""
         value = self.graph.values[name]
         if value.dtype != "s32":
             return self.tensor(name, identity(1))
         scale = np.broadcast_to(multiplier(x.scale, w.affine.scale, 1.0), value.shape)
-        inputs = [
-            self.tensor(name, identity(1)),
-            self.initializer(f"{name}/scale", scale),
-            self.initializer(f"{name}/zero_point", np.zeros(value.shape, np.int32)),
-        ]
+        inputs = [self.tensor(name, identity(1)), self.initializer(f"{name}/scale", scale)]
         return self.node("DequantizeLinear", inputs, self.fresh(name), {"axis": 0})
 
     def finish(self, name: str, order: Order, result: str, clamp: Any = None) -> None:
