@@ -139,6 +139,14 @@ def test_choosing():
     assert unmet == ("agreement is 0.9, at least 0.95 was asked (5.3 % missing)",)
 
 
+def test_a_small_gain_keeps_the_start_unless_the_metric_is_the_callers():
+    start, better = candidate(30.0, 1.0), candidate(30.3, 1.0001)
+    for name, best in (("sqnr", start), ("own", better)):
+        assert choose([start, better], start, Limits(None, None, None), name)[1] is best
+    clear = candidate(30.6, 1.0002)
+    assert choose([start, clear], start, Limits(None, None, None), "sqnr")[1] is clear
+
+
 def test_children_follow_from_the_seed_and_are_new():
     choices = (Choice("int8"), Choice("float32"))
     space = Space(Recipe(), tuple("abcdef"), (choices,) * 6, ({}, {}), (True, False), (0.5, None))
