@@ -18,6 +18,7 @@ from octavo.errors import (
     ShapeError,
     StrictError,
 )
+from octavo.files import write_atomic
 from octavo.ir import Graph
 from octavo.plan import Plan
 from octavo.plan.card import ModelCard, TensorInfo, decode_card, make_card
@@ -225,12 +226,20 @@ class Model:
 
         return build(self.graph, source=self.source)
 
-    def save(self, path: Source) -> None:
+    def save(self, path: Source, *, compress: bool = False) -> None:
         """Writes a `.octavo` file, atomically (docs/format.md).
+
+        `compress` deflates it, which saves a tenth for shipping: `octavo.load` unfolds it in
+        memory; the C interface, which maps files, does not read it.
 
         Raises InvalidArgumentError when the path cannot be written.
         """
-        self.plan_bytes().save(path)
+        if compress:
+            from octavo.plan.deflated import deflate
+
+            write_atomic(path, deflate(self.plan_bytes().data))
+        else:
+            self.plan_bytes().save(path)
 
     def to_onnx(self, path: Source | None = None) -> ModelProto:
         """The model as ONNX (QuantizeLinear/DequantizeLinear where quantized), written to `path`
@@ -318,7 +327,10 @@ def _load_tflite(location: Path, shapes: InputShapes | None) -> Model:
 
 
 def _load_octavo(location: Path, shapes: InputShapes | None) -> Model:
-    plan = Plan.open(str(location))
+    from octavo.plan.deflated import read_deflated
+
+    unfolded = read_deflated(location)
+    plan = Plan.open(str(location)) if unfolded is None else Plan.from_bytes(unfolded)
     model = Model(plan, path=str(location))
     _section(plan, "graph")
     _ = model.inputs  # a file without a readable card is refused here, not at the first use

@@ -70,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     images.add_argument("--layout", help="NCHW or NHWC")
     parser.add_argument("--output", required=True, metavar="FILE", help=".onnx (QDQ) or .octavo")
     parser.add_argument(
+        "--compress", action="store_true", help="a smaller .octavo that only Python reads"
+    )
+    parser.add_argument(
         "--table", metavar="FILE", help="write every tensor's range as JSON, to be edited"
     )
     parser.add_argument(
@@ -228,6 +231,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise InvalidArgumentError(
             f"--output '{arguments.output}': the ending must be .onnx or .octavo"
         )
+    if arguments.compress and ending != ".octavo":
+        raise InvalidArgumentError("--compress is for .octavo files; leave it out")
     model = load(arguments.model)
     data = _data(model, arguments)
     checkpoint = _checkpoint(arguments)
@@ -246,7 +251,7 @@ def run(arguments: argparse.Namespace) -> int:
     if ending == ".onnx":
         made.to_onnx(arguments.output)
     else:
-        made.save(arguments.output)
+        made.save(arguments.output, compress=arguments.compress)
     if arguments.table is not None:
         save_table(arguments.table, result.table())
     if checkpoint is not None:
