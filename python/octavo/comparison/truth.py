@@ -22,6 +22,7 @@ from octavo.passes import run_float_pipeline, run_model_pipeline
 from octavo.plan import Plan
 from octavo.plan.build import build
 from octavo.plan.card import TensorInfo
+from octavo.quantization.equalized import EQUALIZED_KEY, equalize_again
 from octavo.reference import real_value, run_float
 from octavo.session import Session
 
@@ -167,6 +168,9 @@ class Reference(_Names):
             self.graph = model.graph_for(shapes)
         else:
             self.graph = run_model_pipeline(infer_graph(source, shapes))
+            told = model.source.metadata.get(EQUALIZED_KEY)
+            if isinstance(told, Mapping):
+                self.graph = equalize_again(self.graph, told)
         self.tensors = run_float(self.graph, inputs, keep=True)
 
 

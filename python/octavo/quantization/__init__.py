@@ -14,12 +14,15 @@ from octavo.errors import InvalidArgumentError, QuantizationError
 from octavo.ir import Graph
 from octavo.model import Model, load
 from octavo.passes import run_model_pipeline
+from octavo.quantization.adjust import adjust
 from octavo.quantization.calibration import Calibration, Progress, calibrate, graph_digest
 from octavo.quantization.checkpoint import Checkpoint
 from octavo.quantization.confidence import Confidence, confidence_of
 from octavo.quantization.data import Batches, Data, open_data
+from octavo.quantization.equalized import EQUALIZED_KEY
 from octavo.quantization.insert import insert_qdq
 from octavo.quantization.observers import Histogram, Statistics
+from octavo.quantization.optimize import equalized
 from octavo.quantization.parameters import (
     TensorRange,
     choose_ranges,
@@ -140,21 +143,35 @@ def run_quantizer(
     values = quantized_values(floating, nodes)
     found = _calibrated(floating, values, calibration, told, progress, checkpoint)
     groups = sharing_groups(floating, nodes, values)
+    better, statistics = equalized(floating, values, found, told, progress)
     chosen = {}
     if calibration is not None:
-        chosen = choose_ranges(floating, nodes, groups, found.statistics, settings)
+        chosen = choose_ranges(floating, nodes, groups, statistics, settings)
     if table is not None:
         told_ranges = load_table(table) if isinstance(table, (str, os.PathLike)) else table
         chosen = with_table(told_ranges, groups, chosen)
+    adjusted = adjust(
+        better.graph,
+        nodes,
+        chosen,
+        settings,
+        statistics,
+        found.kept,
+        seed=told.seed,
+        progress=progress,
+    )
     result = insert_qdq(
-        floating,
+        adjusted.graph,
         {name: entry.affine for name, entry in chosen.items()},
         {node.name for node in nodes},
         settings,
         precision=precision,
         dtypes={name: entry.dtype for name, entry in chosen.items()},
-        wide=wide_parameters(floating, nodes, found.statistics, settings),
+        wide=wide_parameters(floating, nodes, statistics, settings),
+        rounded=adjusted.weights,
     )
+    if better.changed:
+        result = result.with_(metadata={**result.metadata, EQUALIZED_KEY: better.metadata()})
     if found.preprocessing is not None:
         spec = found.preprocessing.to_dict()
         result = result.with_(metadata={**result.metadata, METADATA_KEY: spec})

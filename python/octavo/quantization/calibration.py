@@ -24,7 +24,7 @@ from octavo.quantization.recipe import Settings
 from octavo.quantization.runner import GraphRunner
 from octavo.quantization.sampling import Cutter, Reservoir
 
-__all__ = ["Calibration", "Progress", "calibrate", "graph_digest"]
+__all__ = ["Calibration", "Cutter", "Progress", "calibrate", "graph_digest"]
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

@@ -15,19 +15,28 @@ from octavo.ops.precision import LAYERS, ON_REQUEST
 from octavo.quant import multiplier, quantize
 from octavo.quantization.ranges import weight_scales
 from octavo.quantization.recipe import Settings
+from octavo.quantization.rounding import nearest_round
 from octavo.quantization.rules import has_constant_weights
 
-__all__ = ["insert_qdq"]
+__all__ = ["fit_bias", "insert_qdq", "integer_bias"]
 
 Array = NDArray[Any]
+#: Node name -> (s8 weights [O, ...], scales [O]).
+Rounded = Mapping[str, tuple[NDArray[np.int8], NDArray[np.float32]]]
 #: Keeps |bias_s32| away from the int32 limits, with room for the accumulated products.
 _BIAS_LIMIT = 2.0**30
 
 
-def _fit_bias(scales: NDArray[np.float32], bias: Array, in_scale: float) -> NDArray[np.float32]:
+def fit_bias(scales: NDArray[np.float32], bias: Array, in_scale: float) -> NDArray[np.float32]:
     """Weight scales raised where the bias would not fit int32 otherwise (ONNX Runtime PR 22020)."""
     least = np.abs(np.asarray(bias, np.float64)) / (_BIAS_LIMIT * in_scale)
     return np.maximum(scales, least.astype(np.float32))
+
+
+def integer_bias(bias: Array, scale: NDArray[np.float32]) -> NDArray[np.int32]:
+    """A real bias in units of `scale`, to nearest."""
+    exact = np.rint(np.asarray(bias, np.float64) / scale.astype(np.float64))
+    return np.clip(exact, -(2**31) + 1, 2**31 - 1).astype(np.int32)
 
 
 class _Inserter:
@@ -39,6 +48,7 @@ class _Inserter:
         precision: Mapping[str, str],
         dtypes: Mapping[str, str],
         wide: Mapping[str, Affine],
+        rounded: Rounded,
     ) -> None:
         self.graph = graph
         self.parameters = parameters
@@ -48,6 +58,7 @@ class _Inserter:
         self.wide = wide
         self.widened: dict[str, str] = {}  # value of 16 bits -> what its other readers read
         self.chosen: set[str] = set()
+        self.rounded = rounded
         self.values: dict[str, Value] = dict(graph.values)
         self.nodes: list[Node] = []
         self._node_names = {node.name for node in graph.nodes}
@@ -119,24 +130,28 @@ class _Inserter:
         depend on the bias, and ONNX Runtime 1.31 refuses two layers on one DequantizeLinear."""
         weight, bias = self.graph.values[node.inputs[1]], None
         assert weight.data is not None
-        scales = self.scales(node, weight.data)
         x = node.inputs[0]
         wide = x in self.widened and self.is_wide(node)
         in_scale = float((self.wide if wide else self.parameters)[x].scale)
         if len(node.inputs) > 2 and node.inputs[2]:
             bias = self.graph.values[node.inputs[2]]
             assert bias.data is not None
-            scales = _fit_bias(scales, bias.data, in_scale)
+        if node.name in self.rounded:
+            data, scales = self.rounded[node.name]
+        else:
+            scales = self.scales(node, weight.data)
+            if bias is not None and bias.data is not None:
+                scales = fit_bias(scales, bias.data, in_scale)
+            data = nearest_round(weight.data, scales)
         zeros = np.zeros(scales.shape, np.int32)
         inputs = [
             self.read(node, x),
-            self.weights(weight, scales),
+            self.stored(weight.name, data, Affine(scales, zeros, 0)),
         ]
         if bias is not None and bias.data is not None:
             bias_scale = multiplier(in_scale, scales, 1.0)
-            exact = np.rint(bias.data.astype(np.float64) / bias_scale.astype(np.float64))
-            data = np.clip(exact, -(2**31) + 1, 2**31 - 1).astype(np.int32)
-            inputs.append(self.stored(bias.name, data, Affine(bias_scale, zeros, 0)))
+            whole = integer_bias(bias.data, bias_scale)
+            inputs.append(self.stored(bias.name, whole, Affine(bias_scale, zeros, 0)))
         return tuple(inputs)
 
     def scales(self, node: Node, weights: Array) -> NDArray[np.float32]:
@@ -147,8 +162,7 @@ class _Inserter:
     def weights(self, weight: Value, scales: NDArray[np.float32]) -> str:
         """Weights [channels, ...] in s8 behind DequantizeLinear."""
         assert weight.data is not None
-        column = scales.reshape(-1, *([1] * (weight.data.ndim - 1)))
-        data = np.clip(np.rint(weight.data / column), -127, 127).astype(np.int8)
+        data = nearest_round(weight.data, scales)
         return self.stored(weight.name, data, Affine(scales, np.zeros(scales.shape, np.int32), 0))
 
     def float_layer(self, node: Node) -> Node:
@@ -210,6 +224,7 @@ def insert_qdq(
     precision: Mapping[str, str] | None = None,
     dtypes: Mapping[str, str] | None = None,
     wide: Mapping[str, Affine] | None = None,
+    rounded: Rounded | None = None,
 ) -> Graph:
     """The graph with every value of `parameters` stored in `dtypes` (name -> "u8", the default, or
     "s8") and the weights of the `chosen` Conv and Linear nodes in s8, by the `settings` of the node
@@ -219,11 +234,14 @@ def insert_qdq(
     "dynamic", "dynamic_row" (activations quantized on the fly) or "float32". An op without constant
     weights has no such form and stays in float32. Neighbours of another precision meet at the Q/DQ
     pair of the value between them: a value is in `parameters` when a chosen node reads or writes
-    it.
+    it. `rounded` are s8 weights and scales that count instead of rounding a node's weights to
+    nearest.
 
     Chosen nodes of precision "int16" compute on s16 values: those of `wide`, with symmetric
     parameters (usually what such nodes write, and model inputs they read). Other chosen nodes read
     such a value through a second pair, in 8 bits.
     """
-    inserter = _Inserter(graph, parameters, settings, precision or {}, dtypes or {}, wide or {})
+    inserter = _Inserter(
+        graph, parameters, settings, precision or {}, dtypes or {}, wide or {}, rounded or {}
+    )
     return verify(prune(inserter.run(chosen)))

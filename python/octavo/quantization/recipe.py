@@ -62,7 +62,7 @@ class Settings:
     percentile: float = 99.999
     momentum: float = 0.9
     symmetric: bool = False
-    weight_ranges: str = "mse"
+    weight_ranges: str = "minmax"
     per_channel: bool = True
     rounding: str = "adaptive"
     bias_correction: str = "sequential"
