@@ -100,14 +100,15 @@ def _logits(model: octavo.Model, images: F32, threads: int, title: str, console:
 
 
 def evaluate(name: str, ranges: tuple[str, ...], threads: int, console: Console) -> list[Result]:
-    """Float once, then int8 for each range method."""
+    """Float once, then int8 for each range method ("recipe": the default recipe as it is)."""
     file, data = SUITE[name]
     images, labels, calibration = data()
     model = octavo.load(SHARED / "models" / "float" / file)
     expected = _logits(model, images, threads, f"{name} float32", console)
     results = []
     for method in ranges:
-        quantized = octavo.quantize(model, _batches(calibration), ranges=method)
+        chosen = None if method == "recipe" else method
+        quantized = octavo.quantize(model, _batches(calibration), ranges=chosen)
         got = _logits(quantized, images, threads, f"{name} int8 {method}", console)
         noise = float(np.square(got - expected, dtype=np.float64).sum())
         signal = float(np.square(expected, dtype=np.float64).sum())
@@ -130,9 +131,10 @@ def main() -> int:
     """Prints the table; exit code 2 when nothing could run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help=f"comma-separated models of {', '.join(SUITE)}")
-    usual = octavo.Recipe().defaults.activation_ranges
     parser.add_argument(
-        "--ranges", default=usual, help=f"comma-separated methods of {', '.join(METHODS)}"
+        "--ranges",
+        default="recipe",
+        help=f"recipe (the default settings), or comma-separated methods of {', '.join(METHODS)}",
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", metavar="FILE", help="write the results to FILE")

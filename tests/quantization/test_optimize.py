@@ -83,7 +83,7 @@ def test_what_is_written_down_equalizes_again(uneven: octavo.Model) -> None:
     found = calibrate_model(uneven, [images(32, 5)])
     graph = run_model_pipeline(uneven.source)
     result = equalize(graph, found.statistics, layers=True)
-    again = equalize_again(graph, result.metadata())
+    again = equalize_again(graph, result.metadata()).graph
     x = dict.fromkeys(graph.inputs, images(1, 6)[:1])
     one, two = run_float(result.graph, x, keep=True), run_float(again, x, keep=True)
     for name in result.changed:  # shifts are written in 11 bits

@@ -60,6 +60,22 @@ def test_read_back_it_gives_the_same_bytes(
         assert without.ranges[name].dtype == settings.activation_type
 
 
+def test_ranges_of_an_equalized_network_keep_it(model: octavo.Model, data: np.ndarray) -> None:
+    first = made(model, data)
+    table = first.table()
+    assert table["equalized"]
+    alone = made(model, None, table=table)
+    assert alone.graph.metadata["equalized"] == table["equalized"]
+    x = np.random.default_rng(1).standard_normal((1, 9, 10, 3)).astype(np.float32)
+    want, got = (
+        next(iter(octavo.Model(graph).compile().run(x).values()))
+        for graph in (model.source, alone.graph)
+    )
+    assert np.square(want - got).sum() < 0.01 * np.square(want).sum()
+    with pytest.raises(InvalidArgumentError, match="equalized by other data"):
+        made(model, 3.0 * data, table=table)
+
+
 def test_it_says_what_was_seen_and_chosen(model: octavo.Model, data: np.ndarray) -> None:
     table = made(model, data, ranges="minmax").table()
     assert table["samples"] == 12

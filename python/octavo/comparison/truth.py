@@ -170,7 +170,7 @@ class Reference(_Names):
             self.graph = run_model_pipeline(infer_graph(source, shapes))
             told = model.source.metadata.get(EQUALIZED_KEY)
             if isinstance(told, Mapping):
-                self.graph = equalize_again(self.graph, told)
+                self.graph = equalize_again(self.graph, told).graph
         self.tensors = run_float(self.graph, inputs, keep=True)
 
 

@@ -22,7 +22,7 @@ from octavo.quantization.data import Batches, Data, open_data
 from octavo.quantization.equalized import EQUALIZED_KEY
 from octavo.quantization.insert import insert_qdq
 from octavo.quantization.observers import Histogram, Statistics
-from octavo.quantization.optimize import equalized
+from octavo.quantization.optimize import equalized, equalized_as
 from octavo.quantization.parameters import (
     TensorRange,
     choose_ranges,
@@ -69,6 +69,7 @@ class Quantized:
     ranges: dict[str, TensorRange]
     recipe: Recipe
     settings: dict[str, Settings]
+    statistics: dict[str, Statistics]
 
     def confidence(self) -> Confidence:
         """Would more samples change the scales, and which tensors saw odd data?"""
@@ -79,7 +80,8 @@ class Quantized:
     def table(self) -> dict[str, Any]:
         """The calibration table, plain data for `save_table` and `quantize(table=...)`."""
         found = self.calibration
-        return table_of(self.floating.name, self.ranges, found.statistics, found.samples)
+        equalized = self.graph.metadata.get(EQUALIZED_KEY, {})
+        return table_of(self.floating.name, self.ranges, self.statistics, found.samples, equalized)
 
 
 def _effective(
@@ -149,6 +151,7 @@ def run_quantizer(
         chosen = choose_ranges(floating, nodes, groups, statistics, settings)
     if table is not None:
         told_ranges = load_table(table) if isinstance(table, (str, os.PathLike)) else table
+        better = equalized_as(told_ranges, floating, better, calibration is not None)
         chosen = with_table(told_ranges, groups, chosen)
     adjusted = adjust(
         better.graph,
@@ -178,7 +181,7 @@ def run_quantizer(
     if seen := input_statistics(floating, found.statistics):
         result = result.with_(metadata={**result.metadata, INPUTS_KEY: seen})
     by_value = settings_by_value(floating, nodes, groups, settings)
-    return Quantized(result, floating, found, chosen, told, by_value)
+    return Quantized(result, floating, found, chosen, told, by_value, dict(statistics))
 
 
 def _calibrated(

@@ -101,7 +101,7 @@ def _numbers(entry: Any, key: str, dtype: type[np.generic]) -> F64:
     return data.astype(np.float64)
 
 
-def equalize_again(graph: Graph, metadata: Mapping[str, Any]) -> Graph:
+def equalize_again(graph: Graph, metadata: Mapping[str, Any]) -> Equalized:
     """The float graph with the gains and shifts that `Equalized.metadata` wrote down: the same
     function, with the tensors that its quantized twin approximates. Tensors that the graph does not
     have are left out. Raises FormatError where the metadata is damaged."""
@@ -120,7 +120,8 @@ def equalize_again(graph: Graph, metadata: Mapping[str, Any]) -> Graph:
             gains[name] = np.exp2(powers / GAIN_STEPS)
         if shift.size in graph.values[name].shape:
             shifts[name] = shift / gains.get(name, 1.0)
-    return _again(graph, gains, shifts)
+    moved = {name: shift * gains.get(name, 1.0) for name, shift in shifts.items()}
+    return Equalized(_again(graph, gains, shifts), gains, moved)
 
 
 def _again(graph: Graph, gains: Mapping[str, F64], shifts: Mapping[str, F64]) -> Graph:

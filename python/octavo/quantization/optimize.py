@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from octavo.errors import FormatError, InvalidArgumentError
 from octavo.ir import Graph
 from octavo.quantization.calibration import Calibration, Progress, calibrate
 from octavo.quantization.equalize import equalize
-from octavo.quantization.equalized import Equalized
+from octavo.quantization.equalized import Equalized, equalize_again
 from octavo.quantization.observers import Statistics
 from octavo.quantization.recipe import Recipe
 
-__all__ = ["equalized"]
+__all__ = ["equalized", "equalized_as"]
 
 
 def equalized(
@@ -46,3 +48,26 @@ def equalized(
         histogram.low = min(histogram.low, low)
         histogram.high = max(histogram.high, high)
     return result, statistics
+
+
+def equalized_as(
+    table: Mapping[str, Any], graph: Graph, found: Equalized, from_data: bool
+) -> Equalized:
+    """The network that a calibration table's ranges are of: `found` where data gave the same one,
+    else equalized again as the table says.
+
+    Raises InvalidArgumentError where the data gives another one: the ranges would not fit it.
+    """
+    if "equalized" not in table:  # written by hand: what it says counts for the network as it is
+        return found
+    told = table["equalized"]
+    if not isinstance(told, Mapping):
+        raise FormatError('a calibration table has an object "equalized"')
+    if not from_data:
+        return equalize_again(graph, told)
+    if found.metadata() != told:
+        raise InvalidArgumentError(
+            "the calibration table was made of a network equalized by other data or another "
+            'recipe; quantize with the table alone, or make it anew with "equalize": false'
+        )
+    return found

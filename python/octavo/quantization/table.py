@@ -31,8 +31,10 @@ def table_of(
     ranges: Mapping[str, TensorRange],
     statistics: Mapping[str, Statistics],
     samples: int,
+    equalized: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The table as plain data."""
+    """The table as plain data; `equalized` is what `Equalized.metadata` says of the network that
+    the ranges are of."""
     tensors = {}
     for name, entry in ranges.items():
         seen = statistics.get(name)
@@ -53,6 +55,7 @@ def table_of(
         "note": _NOTE,
         "model": model,
         "samples": samples,
+        "equalized": dict(equalized),
         "tensors": tensors,
     }
 
