@@ -181,3 +181,13 @@ def test_without_samples_nothing_is_walked() -> None:
     assert "optimize" not in stages
     octavo.quantize(model, data, progress=lambda stage, done, total: stages.append(stage))
     assert "optimize" in stages
+
+
+@pytest.mark.parametrize("factor", [0.0, 1e-20, 1e6])
+def test_data_of_any_size_is_survived(uneven: octavo.Model, factor: float) -> None:
+    data = (factor * images(8, 1)).astype(np.float32)
+    with np.errstate(all="raise", under="ignore"):
+        quantized = octavo.quantize(uneven, [data])
+    (want,), (got,) = (tuple(m.compile().run(data).values()) for m in (uneven, quantized))
+    assert np.isfinite(got).all()
+    assert np.square(got - want).sum() <= 0.05 * np.square(want).sum() + 1e-6

@@ -34,6 +34,8 @@ F64 = NDArray[np.float64]
 _ALPHAS = (0.25, 0.5, 0.75, 1.0)
 #: Channels below this share of the largest gain nothing from a wider range.
 _LEAST = 0.02
+#: What float16, in which shifts are written down, can hold.
+_MOST_SHIFT = 60000.0
 #: A smaller gain is not worth other numbers.
 _WORTH = 0.98
 
@@ -102,8 +104,9 @@ def _centre(graph: Graph, ranges: dict[str, _Ranges]) -> tuple[Graph, dict[str, 
             linear = clamp(node) is None and name in ranges
             if linear and ranges[name].low.size == len(w) and _takes_shift(graph, name):
                 middle = (ranges[name].low + ranges[name].high) / 2.0
-                shifts[name] = middle.astype(np.float16).astype(np.float64)
-                bias -= shifts[name]
+                if np.abs(middle).max(initial=0.0) < _MOST_SHIFT:
+                    shifts[name] = middle.astype(np.float16).astype(np.float64)
+                    bias -= shifts[name]
             if node.inputs[0] in shifts or name in shifts:
                 edit.put(node, 2, bias)
         elif node.op == "Add" and any(n in shifts for n in node.inputs):
@@ -176,6 +179,8 @@ class _Scaler:
     def _decide(
         self, members: NDArray[np.int64], readers: list[Node], alphas: tuple[float, ...]
     ) -> None:
+        if not self.most[members].any():  # dead: nothing to balance
+            return
         weight = self._weight_shares(readers)
         before = best = self._noise(readers, self.gain)
         for alpha in alphas:

@@ -31,7 +31,9 @@ def tap_means(node: Node, x: Array, kernel: tuple[int, ...], zero: int = 0) -> F
     samples (its first axis). `zero` is what padding stores. A mean of outputs is these times the
     weights."""
     if node.op != "Conv":
-        return np.asarray(x.reshape(len(x), -1, x.shape[-1]).mean(axis=1, dtype=np.float64))[None]
+        samples = len(x) if x.ndim > 1 else 1
+        rows = x.reshape(samples, -1, x.shape[-1])
+        return np.asarray(rows.mean(axis=1, dtype=np.float64))[None]
     window = Window.of(node, kernel)
     padded = window.pad(x, zero)
     height, width = (
