@@ -188,3 +188,19 @@ def test_refusals(quantized, reference, digits, tmp_path):
     (tmp_path / "x.npy").write_bytes(b"no numbers")
     with pytest.raises(FormatError, match=r"x\.npy"):
         octavo.compare(quantized, reference, tmp_path / "x.npy")
+
+
+def test_images_are_prepared_as_the_model_was_saved_with(reference, tmp_path):
+    with np.load(shipped("digits_heldout.npz")) as data:
+        pixels = (data["test_images"][:40].astype(np.float32) * 15).astype(np.uint8)
+    told = octavo.Preprocessing(scale=1 / 255, color="gray")
+    images = pixels.reshape(-1, 8, 8, 1)
+    model = octavo.quantize(reference, images, preprocess=told)
+    model.save(tmp_path / "q.octavo")
+    model = octavo.load(tmp_path / "q.octavo")
+    np.save(tmp_path / "x.npy", images)
+    np.savez(tmp_path / "x.npz", images)
+    prepared = images.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    expected = octavo.compare(model, reference, prepared)
+    for given in (images, tmp_path / "x.npy", tmp_path / "x.npz"):
+        close(octavo.compare(model, reference, given), expected)

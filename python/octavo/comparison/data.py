@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from octavo.errors import FormatError, InvalidArgumentError
 from octavo.model import Model
 from octavo.quantization.data import open_data
-from octavo.quantization.preprocessing import Preprocessing
+from octavo.quantization.preprocessing import METADATA_KEY, Preprocessing
 
 __all__ = ["Batch", "Data", "Preprocess", "batches_of", "sample_count"]
 
@@ -40,7 +40,19 @@ def _read(path: str | os.PathLike[str], model: Model) -> Batch:
             arrays = {name: found[name] for name in found.files}
     except (ValueError, OSError, EOFError) as error:
         raise FormatError(f"'{file}' is not a NumPy file (.npy, .npz) of numbers") from error
+    if len(model.inputs) == len(arrays) == 1:  # as for `quantize`: the only array is meant
+        return dict(zip((info.name for info in model.inputs), arrays.values(), strict=True))
     return {info.name: arrays[info.name] for info in model.inputs if info.name in arrays}
+
+
+def _images(model: Model, data: Any) -> Array | None:
+    """Raw pixels for a float model that was saved with how its images are prepared, else None."""
+    if METADATA_KEY not in model.source.metadata or len(model.inputs) != 1:
+        return None
+    found = next(iter(data.values())) if isinstance(data, Mapping) and len(data) == 1 else data
+    if not isinstance(found, np.ndarray) or model.inputs[0].dtype != "f32":
+        return None
+    return found if found.dtype == np.uint8 and found.ndim in (3, 4) else None
 
 
 def _named(model: Model, batch: Any) -> dict[str, Array]:
@@ -68,7 +80,8 @@ def batches_of(
 ) -> Iterator[dict[str, Array]]:
     """Batches by input name, cut so that all activations of one fit a fixed amount of memory.
 
-    A folder of images, and anything with `preprocess`, is read as calibration data are.
+    A folder of images, uint8 images for a model saved with its preprocessing, and anything with
+    `preprocess`, are read as calibration data are.
     Samples are cut apart along the first axis where that is a batch: a symbol which all inputs and
     outputs have there and nowhere else, or a fixed size that divides what is given. Raises
     InvalidArgumentError or FormatError naming the file.
@@ -78,6 +91,10 @@ def batches_of(
         data = (batch for _, batch in found)
     elif isinstance(data, (str, os.PathLike)):
         data = _read(data, model)
+    pixels = _images(model, data)
+    if pixels is not None:
+        spec = model.source.metadata[METADATA_KEY]
+        data = (batch for _, batch in open_data(model.source, pixels, preprocess=spec))
     if isinstance(data, (np.ndarray, Mapping)):
         data = [data]
     try:
