@@ -200,7 +200,7 @@ def test_images_are_prepared_as_the_model_was_saved_with(reference, tmp_path):
     model = octavo.load(tmp_path / "q.octavo")
     np.save(tmp_path / "x.npy", images)
     np.savez(tmp_path / "x.npz", images)
-    prepared = images.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    prepared = images.transpose(0, 3, 1, 2).astype(np.float32) * np.float32(1 / 255)
     expected = octavo.compare(model, reference, prepared)
     for given in (images, tmp_path / "x.npy", tmp_path / "x.npz"):
         close(octavo.compare(model, reference, given), expected)
