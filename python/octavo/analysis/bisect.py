@@ -10,6 +10,7 @@ at most ceil(log2 n) + 3 runs, an error that has gathered over many nodes twice 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -45,7 +46,7 @@ def _execute(part: Graph, arrays: Mapping[str, Array]) -> Arrays:
     return Model(part).compile(shapes={k: v.shape for k, v in arrays.items()}).run(dict(arrays))
 
 
-class _Bisection:
+class _Bisection(ABC):
     """Runs of a network that is quantized between two cuts. `truth` has the right tensors by the
     reference's names."""
 
@@ -87,9 +88,9 @@ class _Bisection:
             found.update({ref: results[name] for ref, name in outputs.items()})
         return found
 
+    @abstractmethod
     def ratio(self, start: int, end: int) -> float:
         """Noise over signal: inf where something is broken altogether."""
-        raise NotImplementedError
 
 
 class _AgainstFloat(_Bisection):

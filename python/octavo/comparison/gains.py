@@ -10,8 +10,6 @@ weight scale is no equalization.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,15 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.ir import Graph, Node
+from octavo.quantization.equalized import EQUALIZED_KEY, decoded
 from octavo.reference import real_value
 
-__all__ = ["EQUALIZED_KEY", "Gain", "Gains", "find_gains", "stored_gains", "twin_constant"]
+__all__ = ["Gain", "Gains", "find_gains", "stored_gains", "twin_constant"]
 
 Array = NDArray[Any]
 F64 = NDArray[np.float64]
-#: `Graph.metadata` key of what the quantizer did: {tensor: {"gain": base64 of int8 k, meaning
-#: 2^(k / 16), "shift": base64 of float16}}.
-EQUALIZED_KEY = "equalized"
 
 
 @dataclass(frozen=True)
@@ -69,13 +65,12 @@ def stored_gains(graph: Graph, metadata: Mapping[str, Any]) -> dict[str, Gain]:
         if value is None or not value.shape or not isinstance(entry, Mapping):
             continue
         try:
-            powers = np.frombuffer(base64.b64decode(entry.get("gain", "")), np.int8)
-            shift = np.frombuffer(base64.b64decode(entry.get("shift", "")), np.float16)
-        except (ValueError, TypeError, binascii.Error):
+            gain, shift = decoded(entry)
+        except (ValueError, TypeError):
             continue
         ones = np.zeros(value.shape[-1])
-        factor = np.exp2(powers.astype(np.float64) / 16.0) if powers.size else ones + 1.0
-        moved = shift.astype(np.float64) if shift.size else ones
+        factor = gain if gain.size else ones + 1.0
+        moved = shift if shift.size else ones
         if factor.shape == moved.shape == ones.shape:
             found[name] = Gain(factor, moved)
     return found

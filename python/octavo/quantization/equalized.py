@@ -15,7 +15,15 @@ from octavo.errors import FormatError
 from octavo.ir import Graph, Node, Value, constant, free_name
 from octavo.quantization.channels import LAYERS, reads_depthwise
 
-__all__ = ["EQUALIZED_KEY", "GAIN_STEPS", "Editor", "Equalized", "equalize_again", "read_shift"]
+__all__ = [
+    "EQUALIZED_KEY",
+    "GAIN_STEPS",
+    "Editor",
+    "Equalized",
+    "decoded",
+    "equalize_again",
+    "read_shift",
+]
 
 Array = NDArray[Any]
 F64 = NDArray[np.float64]
@@ -96,9 +104,14 @@ def read_shift(w: F64, shift: F64, depthwise: bool) -> F64:
     return np.asarray(w.reshape(len(w), -1, w.shape[-1]).sum(axis=1) @ shift)
 
 
-def _numbers(entry: Any, key: str, dtype: type[np.generic]) -> F64:
-    data = np.frombuffer(base64.b64decode(entry.get(key, ""), validate=True), dtype)
-    return data.astype(np.float64)
+def decoded(entry: Mapping[str, Any]) -> tuple[F64, F64]:
+    """(gains, shifts) of one tensor in `Equalized.metadata`, each empty where there is none. Raises
+    ValueError or TypeError where it is damaged."""
+    powers, shifts = (
+        np.frombuffer(base64.b64decode(entry.get(key, ""), validate=True), dtype)
+        for key, dtype in (("gain", np.int8), ("shift", np.float16))
+    )
+    return np.exp2(powers.astype(np.float64) / GAIN_STEPS), shifts.astype(np.float64)
 
 
 def equalize_again(graph: Graph, metadata: Mapping[str, Any]) -> Equalized:
@@ -111,13 +124,13 @@ def equalize_again(graph: Graph, metadata: Mapping[str, Any]) -> Equalized:
         if name not in graph.values:
             continue
         try:
-            powers, shift = _numbers(entry, "gain", np.int8), _numbers(entry, "shift", np.float16)
+            gain, shift = decoded(entry)
         except (TypeError, ValueError, AttributeError) as error:
             raise FormatError(
                 f"metadata '{EQUALIZED_KEY}' of '{name}' is damaged: {error}"
             ) from error
-        if powers.size in graph.values[name].shape:
-            gains[name] = np.exp2(powers / GAIN_STEPS)
+        if gain.size in graph.values[name].shape:
+            gains[name] = gain
         if shift.size in graph.values[name].shape:
             shifts[name] = shift / gains.get(name, 1.0)
     moved = {name: shift * gains.get(name, 1.0) for name, shift in shifts.items()}
