@@ -53,7 +53,7 @@ def test_input_files(octavo_cli, command, int8_plan, tmp_path):
     )
     text.write_text("1 2 3")
     octavo_cli(command, int8_plan, "--input", text).refused("FormatError", "NumPy")
-    np.savez(other, another_name=np.zeros(3, np.float32))
+    np.savez(other, one=np.zeros(3, np.float32), two=np.zeros(3, np.float32))
     octavo_cli(command, int8_plan, "--input", other).refused("InvalidArgumentError", "input")
 
 
