@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/parallel.h"
 #include "kernels/convert/convert.h"
+#include "ops/channel_affine.h"
 #include "ops/convert_s16.h"
 #include "ops/loop_nest.h"
 #include "ops/op.h"
@@ -9,7 +10,9 @@ namespace octavo {
 namespace {
 
 constexpr int64_t kPiece = 2048;  // elements or pixels per task: at most 8 KiB of each plane
-constexpr int64_t kGather = 256;  // elements brought together on the stack for arbitrary strides
+// Elements brought together on the stack: for arbitrary strides, and for factors per channel.
+constexpr int64_t kGather = ChannelAffine::kBlock;
+constexpr int kPlanesAtOnce = 4;
 
 // How the elements lie: both dense; planes to pixels (NCHW to NHWC); anything else.
 enum class Layout : uint8_t { kFlat, kPlanes, kStrided };
@@ -25,6 +28,7 @@ class Quantize final : public Op {
     const Tensor& y = step.output(0);
     flip_ = (y.dtype == DType::kS8 ? 0x80 : 0) ^ stored_flip(y);
     zero_point_ = y.zero_point + (y.dtype == DType::kS8 ? 128 : 0);
+    if (step.const_refs.count > 0) affine_ = ChannelAffine(step);
     choose_layout();
     info_ = {kernels_.name, kernels_.isa, Precision::kInt8,
              threads_for(context, 0, 5 * y.elements())};
@@ -37,7 +41,11 @@ class Quantize final : public Op {
                  [&](int64_t begin, int64_t end, int) {
                    loops_.for_pieces(levels_, kPiece, begin, end,
                                      [&](const LoopNest<2>::Offsets& at, int64_t count) {
-                                       convert(in + at.at[0], out + at.at[1], count);
+                                       if (affine_.empty()) {
+                                         convert(in + at.at[0], out + at.at[1], count);
+                                       } else {
+                                         convert_adjusted(in + at.at[0], out, at.at[1], count);
+                                       }
                                      });
                  });
   }
@@ -52,6 +60,7 @@ class Quantize final : public Op {
     } else if (loops_.inner_stride(1) == 1) {
       const int pixels = loops_.level_with_stride(0, 4);
       if (pixels == 0 || loops_.inner() > INT32_MAX) return;  // the kernel's channels are int32
+      if (!affine_.empty() && loops_.inner() != affine_.channels()) return;
       loops_ = loops_.with_second(pixels);
       layout_ = Layout::kPlanes;
       levels_ = 2;
@@ -99,8 +108,55 @@ class Quantize final : public Op {
     }
   }
 
+  // With factors per channel, block by block. `offset` is that of the first byte written.
+  void convert_adjusted(const uint8_t* in, uint8_t* out, int64_t offset,
+                        int64_t count) const noexcept {
+    if (layout_ == Layout::kPlanes) return adjusted_planes(in, out + offset, count);
+    const int64_t in_stride = loops_.inner_stride(0), out_stride = loops_.inner_stride(1);
+    float values[kGather];
+    uint8_t bytes[kGather];
+    for (int64_t i = 0; i < count; i += kGather) {
+      const int64_t n = std::min(kGather, count - i), at = offset + i * out_stride;
+      affine_.run(in + i * in_stride, in_stride, at, out_stride, n, values);
+      if (layout_ == Layout::kFlat) {
+        convert_flat(values, out + at, n);
+        continue;
+      }
+      convert_flat(values, bytes, n);
+      for (int64_t j = 0; j < n; ++j) out[at + j * out_stride] = bytes[j];
+    }
+  }
+
+  void adjusted_planes(const uint8_t* in, uint8_t* out, int64_t count) const noexcept {
+    const float* x = reinterpret_cast<const float*>(in);
+    const int64_t plane = loops_.inner_stride(0) / 4;
+    const int64_t pixel = loops_.inner_stride(1, 1);
+    float values[kPlanesAtOnce][kGather];
+    QuantizeChwArgs args{};
+    args.in = values[0];
+    args.in_channel_stride = kGather;
+    args.out_pixel_stride = pixel;
+    args.scale = scale_;
+    args.zero_point = zero_point_;
+    args.flip = flip_;
+    for (int64_t c = 0; c < affine_.channels(); c += kPlanesAtOnce) {
+      args.channels =
+          static_cast<int32_t>(std::min<int64_t>(kPlanesAtOnce, affine_.channels() - c));
+      for (int64_t i = 0; i < count; i += kGather) {
+        args.width = static_cast<int32_t>(std::min(kGather, count - i));
+        for (int32_t k = 0; k < args.channels; ++k) {
+          const float* from = x + (c + k) * plane + i;
+          for (int32_t j = 0; j < args.width; ++j) values[k][j] = affine_.of(from[j], c + k);
+        }
+        args.out = out + i * pixel + c;
+        kernels_.quantize_chw(args);
+      }
+    }
+  }
+
   Address input_, output_;
   LoopNest<2> loops_;
+  ChannelAffine affine_;
   const ConvertKernels& kernels_;
   float scale_;
   int32_t zero_point_;
@@ -132,7 +188,8 @@ Tensor permuted_input(const StepView& step) {
 }  // namespace
 
 std::unique_ptr<Op> prepare_quantize(const StepView& step, const PrepareContext& context) {
-  step.expect({1, 1, step.ints.count, 0, 0});
+  const bool adjusted = step.const_refs.count > 0;
+  step.expect({1, 1, step.ints.count, 0, adjusted ? 2 : 0});
   const Tensor x = permuted_input(step);
   const Tensor& y = step.output(0);
   const bool wide = y.dtype == DType::kS16;
@@ -142,6 +199,7 @@ std::unique_ptr<Op> prepare_quantize(const StepView& step, const PrepareContext&
   }
   step.expect_same_dims(x, y);
   step.expect_disjoint(y, x);
+  if (wide && adjusted) step.fail(ErrorCode::kFormat, "factors per channel are for 8 bits");
   if (wide) return make_quantize_s16(step, x, context);
   return std::make_unique<Quantize>(step, x, context);
 }

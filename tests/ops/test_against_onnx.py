@@ -145,14 +145,23 @@ def _witness(case, operands):
         return _evaluate("ReduceMean", [operands[0], axes], {"keepdims": int(attrs["keepdims"])})
     if op == "Pad":
         pads = np.array([*attrs["begin"], *attrs["end"]], np.int64)
-        return _evaluate("Pad", [operands[0], pads, np.float32(attrs["value"]).reshape(())], {})
+        border = np.float32(attrs["value"])
+        if border.ndim == 0:
+            return _evaluate("Pad", [operands[0], pads, border], {})
+        channels = np.split(operands[0], len(border), axis=-1)
+        parts = [_evaluate("Pad", [x, pads, b], {}) for x, b in zip(channels, border, strict=True)]
+        return np.concatenate(parts, axis=-1)
     if op == "BatchNorm":
         axis = attrs["axis"] % operands[0].ndim
         x = np.moveaxis(operands[0], axis, 1)
         y = _evaluate("BatchNormalization", [x, *operands[1:]], {"epsilon": attrs["epsilon"]})
         return np.moveaxis(y, 1, axis)
     assert op in _IDENTITIES
-    return _in_order(case, operands[0])
+    y = _in_order(case, operands[0])
+    if "gain" in attrs:
+        y = _evaluate("Mul", [y, np.float32(attrs["gain"])], {})
+        y = _evaluate("Add", [y, np.float32(attrs["shift"])], {})
+    return y
 
 
 def _in_order(case, x):
@@ -191,7 +200,7 @@ def test_integer_norm(qlinear_case):
     x, w, bias = (*case.stored(), None, None)[:3]
     if case.node.op == "QuantizeLinear":
         # The witness converts infinities to int32 before it clamps, which is undefined.
-        finite = np.clip(_in_order(case, x), -1e6, 1e6)
+        finite = np.clip(_witness(case, [x]), -1e6, 1e6)
         y = _evaluate("QuantizeLinear", [finite, *_quantization(case.output)], {})
         np.testing.assert_array_equal(case.expected(), y)
         return

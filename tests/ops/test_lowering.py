@@ -170,8 +170,15 @@ def _softmax_f32(x, y):
     y[...] = e / e.sum(axis=-1, keepdims=True)
 
 
+def _fill(step, y):
+    bits = np.array(step.ints, np.int32)
+    y[...] = bits.view(y.dtype)[0] if len(bits) == 1 else bits.astype(y.dtype)
+
+
 def _quantize(step, x, y):
     x = x.transpose(step.ints) if step.ints else x
+    if step.consts:
+        x = x * step.consts[0] + step.consts[1]
     ref = step.outputs[0]
     y[...] = quant.quantize(x, ref.scale, ref.zero_point, ref.dtype)
 
@@ -232,7 +239,7 @@ KINDS = {
     "softmax_s8": _softmax_s8,
     "softmax_f32": lambda _, x, y: _softmax_f32(x, y),
     "copy": lambda _, x, y: _copy(x, y),
-    "fill": lambda s, y: y.fill(np.array([s.ints[0]], np.int32).view(y.dtype)[0]),
+    "fill": _fill,
     "quantize": _quantize,
     "dequantize": lambda s, x, y: np.copyto(
         y, quant.dequantize(x, s.inputs[0].scale, s.inputs[0].zero_point)

@@ -279,3 +279,38 @@ def test_quantize_axes(axes):
     b.step("quantize", [x], [y], axes)
     with pytest.raises(FormatError, match="ax"):
         prepare(b)
+
+
+def adjusting(dims, consts, *, dtype="u8", strides=None):
+    """A quantize step with these constants."""
+    b = Builder()
+    x, y = b.input("x", "f32", dims), b.tensor("y", dtype, dims)
+    if strides is not None:
+        b.tensors[y]["strides"][: len(strides)] = strides
+    b.step("quantize", [x], [y], consts=consts)
+    return b
+
+
+@pytest.mark.parametrize(
+    "consts, dtype, strides, message",
+    [
+        ([np.ones(4, np.float32)], "u8", None, "constants"),
+        ([np.ones(4, np.float32), np.ones(3, np.float32)], "u8", None, "shift has 12 bytes"),
+        ([np.ones(5, np.float32), np.ones(5, np.float32)], "u8", None, "gain has 20 bytes"),
+        ([np.ones(4, np.int32), np.ones(4, np.float32)], "u8", None, "gain"),
+        ([np.ones(4, np.float32)] * 2, "s16", None, "for 8 bits"),
+        ([np.ones(4, np.float32)] * 2, "u8", [64, 20, 5, 1], "stride 20 of axis 1|of axis 2"),
+        ([np.ones(4, np.float32)] * 2, "u8", [64, 24, 8, 2], "dense last"),
+    ],
+)
+def test_quantize_factors(consts, dtype, strides, message):
+    with pytest.raises((FormatError, ShapeError), match=message):
+        prepare(adjusting([1, 2, 3, 4], consts, dtype=dtype, strides=strides))
+
+
+@pytest.mark.parametrize("dims, count", [([1, 2, 3, 4], 3), ([1, 2, 3, 4], 24), ([5], 2)])
+def test_fill_bytes_per_channel(dims, count):
+    b = Builder()
+    b.step("fill", [], [b.tensor("y", "u8", dims)], list(range(count)))
+    with pytest.raises(FormatError, match=f"{count} bytes to repeat"):
+        prepare(b)

@@ -17,18 +17,24 @@ from octavo.ops.example_graphs import example, f32, q8
 from octavo.ops.reasons import same_parameters_reason
 
 
-def _value(node: Node) -> float:
-    return attrs.number(node, "value", 0.0)
+def _value(node: Node) -> Array:
+    """What the border holds: a scalar, or one number per element of the last axis."""
+    return np.asarray(node.attrs.get("value", 0.0), np.float32)
 
 
-def _fill(node: Node, x: Array, border: float | int) -> Array:
-    widths = list(zip(attrs.ints(node, "begin"), attrs.ints(node, "end"), strict=True))
-    return np.pad(x, widths, constant_values=border)
+def _fill(node: Node, x: Array, border: Array) -> Array:
+    begin, end = attrs.ints(node, "begin"), attrs.ints(node, "end")
+    shape = tuple(b + dim + e for b, dim, e in zip(begin, x.shape, end, strict=True))
+    y = np.empty(shape, x.dtype)
+    y[...] = border
+    y[tuple(slice(b, b + dim) for b, dim in zip(begin, x.shape, strict=True))] = x
+    return y
 
 
 @register
 class Pad(Op):
-    """`begin` and `end` elements of the real number `value` before and after each axis."""
+    """`begin` and `end` elements of the real number `value` before and after each axis; or of
+    several, one for each element of the last axis, in 8 bits."""
 
     name = "Pad"
     reads_strided = True
@@ -60,16 +66,16 @@ class Pad(Op):
         inputs: Sequence[Value | None],
         outputs: Sequence[Value],
     ) -> tuple[Array, ...]:
-        y, real = outputs[0], np.asarray(_value(node), np.float32)
-        border = int(quant.quantize(real, y.scale, y.zero_point, y.dtype))
+        y = outputs[0]
+        border = quant.quantize(_value(node), y.scale, y.zero_point, y.dtype)
         return (_fill(node, attrs.required(node, args, 0), border),)
 
     def lower(self, node: Node, ctx: Lowering) -> None:
         x, y = ctx.value(node.inputs[0]), node.outputs[0]
-        real = np.asarray(_value(node), np.float32)
-        bits = int(quant.quantize(real, *ctx.quant(y), "u8") if x.is_8bit else real.view(np.int32))
+        real = _value(node)
+        bits = quant.quantize(real, *ctx.quant(y), "u8") if x.is_8bit else real.view(np.int32)
         out = ctx.out(y)
-        ctx.emit("fill", [], [out], ints=[bits])
+        ctx.emit("fill", [], [out], ints=np.atleast_1d(bits).tolist())
         interior = out.slice(attrs.ints(node, "begin"), x.shape, (1,) * len(x.shape))
         ctx.emit("copy", [ctx.tensor(x.name)], [interior])
 
@@ -89,3 +95,8 @@ class Pad(Op):
                 yield example(
                     f"{index}_{dtype}", rng, self.name, [x], dtype, params=params, **attributes
                 )
+        for dtype in ("u8", "s8"):
+            x, colours = q8("x", (1, 5, 6, 3), dtype, 0.05, 60), (0.5, -1.0, 2.0)
+            attributes = {"begin": (0, 1, 2, 0), "end": (0, 0, 1, 0), "value": colours}
+            yield example(f"channels_{dtype}", rng, self.name, [x], dtype, params=x.affine,
+                          **attributes)  # fmt: skip

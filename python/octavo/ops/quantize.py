@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -49,9 +50,26 @@ def _order(node: Node, rank: int) -> tuple[int, ...]:
     return tuple(node.attrs.get("perm", range(rank)))
 
 
+def _factors(node: Node) -> tuple[Array, Array] | None:
+    """The attributes `gain` and `shift`; None without them."""
+    if "gain" not in node.attrs:
+        return None
+    return np.float32(node.attrs["gain"]), np.float32(node.attrs["shift"])
+
+
+def _adjusted(node: Node, x: Array) -> Array:
+    """x with its axes in order, times `gain`, plus `shift`."""
+    moved, factors = x.transpose(_order(node, x.ndim)), _factors(node)
+    return moved if factors is None else np.asarray(moved * factors[0] + factors[1])
+
+
 @register
 class QuantizeLinear(Convert):
-    """x f32 -> y 8-bit: clamp(rne(x / scale) + zero_point) of x with its axes in order `perm`."""
+    """x f32 -> y 8-bit: clamp(rne(x / scale) + zero_point) of x with its axes in order `perm`.
+
+    With the attributes `gain` and `shift` (float32 per element of y's last axis), of
+    x * gain + shift: a product and a sum, each rounded.
+    """
 
     name = "QuantizeLinear"
 
@@ -60,8 +78,7 @@ class QuantizeLinear(Convert):
         return (tuple(shape[axis] for axis in _order(node, len(shape))),)
 
     def float_ref(self, node: Node, args: Sequence[Array | None]) -> tuple[Array, ...]:
-        x = attrs.required(node, args, 0)
-        return (x.transpose(_order(node, x.ndim)),)
+        return (_adjusted(node, attrs.required(node, args, 0)),)
 
     def int_reason(
         self, node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value]
@@ -76,13 +93,14 @@ class QuantizeLinear(Convert):
         outputs: Sequence[Value],
     ) -> tuple[Array, ...]:
         x, y = attrs.required(node, args, 0), outputs[0]
-        return (quant.quantize(x.transpose(_order(node, x.ndim)), *_along_axis(y), y.dtype),)
+        return (quant.quantize(_adjusted(node, x), *_along_axis(y), y.dtype),)
 
     def lower(self, node: Node, ctx: Lowering) -> None:
         x, y = node.inputs[0], node.outputs[0]
         self.refuse(node, ctx.value(y))
         source, target = ctx.tensor(x, direct=True), ctx.out(y)
-        ctx.emit("quantize", [source], [target], ints=node.attrs.get("perm", ()))
+        perm, factors = node.attrs.get("perm", ()), _factors(node)
+        ctx.emit("quantize", [source], [target], ints=perm, consts=factors or ())
 
     def examples(self, rng: np.random.Generator) -> Iterator[Example]:
         for dtype, zero_point in (("u8", 0), ("u8", 131), ("s8", -100), ("s8", 12)):
@@ -104,6 +122,22 @@ class QuantizeLinear(Convert):
         feeds = {"x": np.concatenate([ties, special])}
         x, params = f32("x", feeds["x"].size), Affine.per_tensor(0.25, -3)
         yield example("ties_and_infinities", rng, self.name, [x], "s8", params=params, feeds=feeds)
+        yield from self._adjusted_examples(rng)
+
+    def _adjusted_examples(self, rng: np.random.Generator) -> Iterator[Example]:
+        cases: tuple[tuple[Shape, tuple[int, ...]], ...] = (
+            ((2, 1, 5, 7), (0, 2, 3, 1)),
+            ((1, 3, 40, 33), (0, 2, 3, 1)),
+            ((2, 20, 5, 7), (0, 2, 3, 1)),
+            ((1, 21, 31, 3), (0, 1, 2, 3)),
+            ((2, 3, 5, 4), (2, 1, 0, 3)),
+        )
+        for shape, perm in cases:
+            gain, shift = rng.uniform(0.5, 2.0, (2, shape[perm[-1]])).astype(np.float32).tolist()
+            factors: dict[str, Any] = {"gain": tuple(gain), "shift": tuple(shift)}
+            label, image = f"adjusted_{'_'.join(map(str, shape))}", [f32("x", *shape)]
+            params = Affine.per_tensor(1 / 64, 3)
+            yield example(label, rng, self.name, image, "u8", params=params, perm=perm, **factors)
 
 
 @register

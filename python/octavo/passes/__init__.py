@@ -23,6 +23,7 @@ from octavo.passes.move_qdq import (
 )
 from octavo.passes.permute_linear import permute_linear
 from octavo.passes.qdq import qdq
+from octavo.passes.quantize_channels import quantize_channels
 from octavo.passes.quantize_layout import quantize_layout
 from octavo.passes.remove_identity import remove_identity
 from octavo.passes.sink_reshape import sink_reshape
@@ -84,6 +85,7 @@ PIPELINE: tuple[Pass, ...] = (
     remove_identity,
     fuse_clamp,
     fold_dequantized,
+    quantize_channels,
     quantize_layout,
 )
 

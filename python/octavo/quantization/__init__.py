@@ -21,6 +21,7 @@ from octavo.quantization.confidence import Confidence, confidence_of
 from octavo.quantization.data import Batches, Data, open_data
 from octavo.quantization.equalized import EQUALIZED_KEY
 from octavo.quantization.insert import insert_qdq
+from octavo.quantization.levels import level_ranges, with_levels
 from octavo.quantization.observers import Histogram, Statistics
 from octavo.quantization.optimize import equalized, equalized_as
 from octavo.quantization.parameters import (
@@ -145,18 +146,20 @@ def run_quantizer(
     values = quantized_values(floating, nodes)
     found = _calibrated(floating, values, calibration, told, progress, checkpoint)
     groups = sharing_groups(floating, nodes, values)
-    better, statistics = equalized(floating, values, found, told, progress)
+    better, statistics = equalized(floating, values, found, told, settings, progress)
     chosen = {}
     if calibration is not None:
         chosen = choose_ranges(floating, nodes, groups, statistics, settings)
+        chosen = level_ranges(better.levels, chosen)
     if table is not None:
         told_ranges = load_table(table) if isinstance(table, (str, os.PathLike)) else table
         better = equalized_as(told_ranges, floating, better, calibration is not None)
         chosen = with_table(told_ranges, groups, chosen)
+    prepared, stored = with_levels(better.graph, better.levels, chosen)
     adjusted = adjust(
-        better.graph,
+        prepared,
         nodes,
-        chosen,
+        stored,
         settings,
         statistics,
         found.kept,
@@ -165,16 +168,16 @@ def run_quantizer(
     )
     result = insert_qdq(
         adjusted.graph,
-        {name: entry.affine for name, entry in chosen.items()},
+        {name: entry.affine for name, entry in stored.items()},
         {node.name for node in nodes},
         settings,
         precision=precision,
-        dtypes={name: entry.dtype for name, entry in chosen.items()},
+        dtypes={name: entry.dtype for name, entry in stored.items()},
         wide=wide_parameters(floating, nodes, statistics, settings),
         rounded=adjusted.weights,
     )
-    if better.changed:
-        result = result.with_(metadata={**result.metadata, EQUALIZED_KEY: better.metadata()})
+    if written := better.metadata():
+        result = result.with_(metadata={**result.metadata, EQUALIZED_KEY: written})
     if found.preprocessing is not None:
         spec = found.preprocessing.to_dict()
         result = result.with_(metadata={**result.metadata, METADATA_KEY: spec})

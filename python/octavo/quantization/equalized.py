@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from octavo.errors import FormatError
 from octavo.ir import Graph, Node, Value, constant, free_name
 from octavo.quantization.channels import LAYERS, reads_depthwise
+from octavo.quantization.levels import Levels, levels_of
 
 __all__ = [
     "EQUALIZED_KEY",
@@ -36,12 +37,14 @@ GAIN_STEPS = 16.0
 @dataclass
 class Equalized:
     """The graph with other constants; what became of each changed tensor, gain * x - shift
-    ([channels] each), and the new extremes of tensors, from those that calibration saw."""
+    ([channels] each), the new extremes of tensors, from those that calibration saw, and the levels
+    of model inputs (which the graph does not know of yet)."""
 
     graph: Graph
     gains: dict[str, F64] = field(default_factory=dict)
     shifts: dict[str, F64] = field(default_factory=dict)
     extremes: dict[str, tuple[float, float]] = field(default_factory=dict)
+    levels: dict[str, Levels] = field(default_factory=dict)
 
     @property
     def changed(self) -> list[str]:
@@ -50,12 +53,14 @@ class Equalized:
 
     def metadata(self) -> dict[str, Any]:
         """For `Graph.metadata`: per tensor, gains as base64 of int8 k (gain 2^(k/16)), shifts as
-        base64 of float16."""
-        found: dict[str, dict[str, str]] = {}
+        base64 of float16, levels as lists."""
+        found: dict[str, dict[str, Any]] = {}
         for name, gain in self.gains.items():
             found.setdefault(name, {})["gain"] = _text(np.rint(np.log2(gain) * GAIN_STEPS), np.int8)
         for name, shift in self.shifts.items():
             found.setdefault(name, {})["shift"] = _text(shift, np.float16)
+        for name, item in self.levels.items():
+            found.setdefault(name, {})["levels"] = item.metadata()
         return found
 
 
@@ -120,11 +125,14 @@ def equalize_again(graph: Graph, metadata: Mapping[str, Any]) -> Equalized:
     have are left out. Raises FormatError where the metadata is damaged."""
     gains: dict[str, F64] = {}
     shifts: dict[str, F64] = {}
+    levels: dict[str, Levels] = {}
     for name, entry in metadata.items():
         if name not in graph.values:
             continue
         try:
             gain, shift = decoded(entry)
+            if "levels" in entry:
+                levels[name] = levels_of(entry["levels"])
         except (TypeError, ValueError, AttributeError) as error:
             raise FormatError(
                 f"metadata '{EQUALIZED_KEY}' of '{name}' is damaged: {error}"
@@ -134,7 +142,7 @@ def equalize_again(graph: Graph, metadata: Mapping[str, Any]) -> Equalized:
         if shift.size in graph.values[name].shape:
             shifts[name] = shift / gains.get(name, 1.0)
     moved = {name: shift * gains.get(name, 1.0) for name, shift in shifts.items()}
-    return Equalized(_again(graph, gains, shifts), gains, moved)
+    return Equalized(_again(graph, gains, shifts), gains, moved, levels=levels)
 
 
 def _again(graph: Graph, gains: Mapping[str, F64], shifts: Mapping[str, F64]) -> Graph:

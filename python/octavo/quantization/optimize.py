@@ -11,8 +11,9 @@ from octavo.ir import Graph
 from octavo.quantization.calibration import Calibration, Progress, calibrate
 from octavo.quantization.equalize import equalize
 from octavo.quantization.equalized import Equalized, equalize_again
+from octavo.quantization.levels import find_levels
 from octavo.quantization.observers import Statistics
-from octavo.quantization.recipe import Recipe
+from octavo.quantization.recipe import Recipe, Settings
 
 __all__ = ["equalized", "equalized_as"]
 
@@ -22,11 +23,27 @@ def equalized(
     values: Sequence[str],
     found: Calibration,
     recipe: Recipe,
+    settings: Mapping[str, Settings],
     progress: Progress | None,
 ) -> tuple[Equalized, dict[str, Statistics]]:
-    """The network with centred and scaled channels, as the recipe says, and the statistics of all
-    values in it: those of changed tensors from the kept samples, with the extremes that the whole
-    data would have given."""
+    """The network with centred and scaled channels, as the recipe says, the levels of its inputs,
+    and the statistics of all values in it: those of changed tensors from the kept samples, with the
+    extremes that the whole data would have given."""
+    result, statistics = _scaled(graph, values, found, recipe, progress)
+    if recipe.equalize:
+        channels = {name: entry.channels for name, entry in found.statistics.items()}
+        extremes = {n: (c.low, c.high) for n, c in channels.items() if c is not None}
+        result.levels = find_levels(graph, settings, found.kept, extremes)
+    return result, statistics
+
+
+def _scaled(
+    graph: Graph,
+    values: Sequence[str],
+    found: Calibration,
+    recipe: Recipe,
+    progress: Progress | None,
+) -> tuple[Equalized, dict[str, Statistics]]:
     wanted = recipe.equalize or recipe.smooth is not None
     if not wanted or not found.kept:
         return Equalized(graph), found.statistics
