@@ -44,7 +44,8 @@ def _linear(*settings: tuple[str, str]) -> Recipe:
 
 #: Title -> recipe.
 RECIPES = {
-    "static int8": Recipe(),
+    "everything int8": Recipe(),
+    "encoder: static int8": Recipe.encoder(),
     "static int16, MatMul int8": _linear(("Linear", "int16"), ("MatMul", "int8")),
     "dynamic": _linear(("Linear", "dynamic")),
     "dynamic_row": _linear(("Linear", "dynamic_row")),

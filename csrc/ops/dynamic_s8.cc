@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cmath>
-
 #include "base/checked.h"
 #include "base/parallel.h"
 #include "kernels/stored.h"
@@ -10,76 +8,11 @@
 #include "ops/gemm_f32.h"
 #include "ops/packed_gemm.h"
 #include "ops/row_loops.h"
+#include "ops/scaled_sums.h"
 #include "ops/staged_input.h"
 
 namespace octavo {
 namespace {
-
-struct Channels {  // constants per output channel
-  std::vector<int32_t> weight_sums;
-  std::vector<float> scales, bias;
-};
-
-Channels read_channels(const StepView& step, const QuantWeights& weights, int32_t n, int64_t k) {
-  Channels ch;
-  ch.bias = step.constant_values<float>(1, DType::kF32, n, "bias");
-  ch.scales = step.constant_values<float>(2, DType::kF32, n, "weight scale");
-  for (int32_t c = 0; c < n; ++c) {
-    // with an input scale below 2^94 the factor of a sum is finite
-    if (!(ch.scales[c] >= 0.0f && ch.scales[c] <= 0x1p24f) || !std::isfinite(ch.bias[c])) {
-      step.fail(ErrorCode::kFormat,
-                "channel %d has weight scale %g and bias %g; must be in 0..2^24 and finite", c,
-                static_cast<double>(ch.scales[c]), static_cast<double>(ch.bias[c]));
-    }
-    int32_t sum = 0;
-    for (int64_t i = 0; i < k; ++i) sum += weights.values[c * k + i];
-    ch.weight_sums.push_back(sum);
-  }
-  return ch;
-}
-
-// Scales the sums of a tile: every row by the range its input was quantized with.
-class Finish final : public SumSink {
- public:
-  Finish(const DynamicS8Kernels& kernels, const Channels& channels, const DynamicScale* scales,
-         int64_t rows_per_unit, float lo, float hi)
-      : kernels_(kernels),
-        channels_(channels),
-        scales_(scales),
-        rows_per_unit_(rows_per_unit),
-        lo_(lo),
-        hi_(hi) {}
-
-  void take(const SumTile& tile) const noexcept override {
-    for (int64_t r = 0; r < tile.rows;) {
-      const int64_t unit = (tile.row + r) / rows_per_unit_;
-      const int64_t end = std::min<int64_t>(tile.rows, (unit + 1) * rows_per_unit_ - tile.row);
-      ScaleSumsArgs args{};
-      args.sums = tile.sums + r * tile.stride;
-      args.sums_stride = tile.stride;
-      args.out_rows = reinterpret_cast<float* const*>(tile.c_rows + r);
-      args.out_offset = tile.channel;
-      args.rows = static_cast<int32_t>(end - r);
-      args.n = tile.n;
-      args.zero_point = scales_[unit].zero_point - kStoredOffset;
-      args.x_scale = scales_[unit].scale;
-      args.weight_sums = channels_.weight_sums.data() + tile.channel;
-      args.weight_scales = channels_.scales.data() + tile.channel;
-      args.bias = channels_.bias.data() + tile.channel;
-      args.lo = lo_;
-      args.hi = hi_;
-      kernels_.scale_sums(args);
-      r = end;
-    }
-  }
-
- private:
-  const DynamicS8Kernels& kernels_;
-  const Channels& channels_;
-  const DynamicScale* scales_;
-  int64_t rows_per_unit_;
-  float lo_, hi_;
-};
 
 class DynamicLayer final : public Op {
  public:
@@ -90,7 +23,7 @@ class DynamicLayer final : public Op {
         staged_(staged),
         dynamic_(staged.lines, staged.length, units, context.cap),
         finish_kernels_(select_dynamic_s8(context.cap)),
-        channels_(read_channels(
+        channels_(read_scaled_channels(
             step, weights, layer.n * layer.groups,
             int64_t{layer.segment_len} * static_cast<int64_t>(layer.segments.size()))),
         rows_per_unit_(layer.rows.outer(0) / units),
@@ -112,7 +45,7 @@ class DynamicLayer final : public Op {
     const DynamicScale* scales = dynamic_.run(input_.in(ctx), bytes + staged_.origin,
                                               ctx.scratch + scales_at_, gemm_.threads());
     if (staged_.border.any()) fill_border(bytes, scales);
-    const Finish finish(finish_kernels_, channels_, scales, rows_per_unit_, lo_, hi_);
+    const ScaledSums finish(finish_kernels_, channels_, scales, rows_per_unit_, lo_, hi_);
     gemm_.run(bytes, output_.in(ctx), finish, ctx.scratch + sums_at_);
   }
 
@@ -130,7 +63,7 @@ class DynamicLayer final : public Op {
   StagedInput staged_;
   DynamicInput dynamic_;
   const DynamicS8Kernels& finish_kernels_;
-  Channels channels_;
+  ScaledChannels channels_;
   int64_t rows_per_unit_;
   PackedGemm gemm_;
   float lo_ = 0, hi_ = 0;
@@ -146,7 +79,8 @@ class DynamicDepthwise final : public Op {
         staged_(staged),
         dynamic_(staged.lines, staged.length, units, context.cap),
         kernels_(select_dynamic_s8(context.cap)),
-        channels_(read_channels(step, weights, step.output(0).dims[3], int64_t{w.kh} * w.kw)),
+        channels_(
+            read_scaled_channels(step, weights, step.output(0).dims[3], int64_t{w.kh} * w.kw)),
         sums_(step.output(0), staged, w, weights.values) {
     read_clamp(step, 0, &lo_, &hi_);
     const int64_t macs = checked_mul(step.output(0).elements(), int64_t{w.kh} * w.kw, "MACs");
@@ -201,7 +135,7 @@ class DynamicDepthwise final : public Op {
   StagedInput staged_;
   DynamicInput dynamic_;
   const DynamicS8Kernels& kernels_;
-  Channels channels_;
+  ScaledChannels channels_;
   DepthwiseSums sums_;
   float lo_ = 0, hi_ = 0;
   int64_t scales_at_ = 0;

@@ -71,6 +71,15 @@ def _dynamic(step, x, y, window, groups):
     y[...] = np.clip(result, *np.float32(step.floats))
 
 
+def _real_sums(step, x, y):
+    w, bias, scale, *zero_point = step.consts
+    ref = step.inputs[0]
+    weights = w.astype(np.float64) - (zero_point[0].reshape(-1, 1) if zero_point else 0)
+    acc = (x.astype(np.float64) - ref.zero_point) @ weights.T
+    result = acc.astype(np.float32) * (np.float32(ref.scale) * scale) + bias
+    y[...] = np.clip(result, *np.float32(step.floats))
+
+
 def _binary_s8(step, a, b, y):
     a, b = (
         data.astype(np.int64) - ref.zero_point
@@ -225,6 +234,7 @@ KINDS = {
     "layer_norm_s8": _layer_norm_s8,
     "layer_norm_f32": _layer_norm_f32,
     "cast": lambda s, x, y: np.copyto(y, x, casting="unsafe"),
+    "linear_s8_f32": _real_sums,
     "gather": _gather,
     "mean_f32": lambda s, x, y: np.mean(x, axis=-1, keepdims=True, out=y),
     "binary_f32": _binary_f32,

@@ -170,6 +170,8 @@ def test_reasons(case, reason, sketch, run):
     w = s.random(4, 4) if case == "float weights" else s.dq(weights(s, 4, 4))
     bias = [s.op("Slice", s.op("Reshape", x, shape=(8,)), starts=(0,), ends=(4,), steps=(1,))]
     y = s.op("Linear", x, w, *(bias if case == "computed bias" else []))
+    if case in ("float reader", "model output"):  # a Linear could write real numbers
+        y = s.op("Add", x, x)
     outputs = [s.q(s.op("Sub", x, x) if case == "no integer form" else y, 0.05, 100)]
     if case == "two parameters":
         outputs.append(s.q(y, 0.01, 100))
@@ -181,6 +183,23 @@ def test_reasons(case, reason, sketch, run):
     result = run_pipeline(graph)
     assert any(reason in note for note in result.notes.values()), dict(result.notes)
     exact(run, s, graph, result)
+
+
+@pytest.mark.parametrize("bias", ["none", "float32", "stored"])
+def test_linear_layers_write_real_numbers_for_float_readers(bias, sketch, run):
+    s = sketch()
+    x, w = s.qdq(s.input(3, 40), 0.02, 120), s.dq(weights(s, 7, 40))
+    shift = s.const(s.rng.integers(-999, 999, 7).astype(np.int32), Affine.per_tensor(1e-4, 0))
+    shifts = {"none": [], "float32": [s.random(7)], "stored": [s.dq(shift)]}[bias]
+    y = s.op("Linear", x, w, *shifts, clamp=(-1.0, 2.0))
+    graph = s.graph(s.op("Exp", y), y, s.op("Transpose", s.q(y, 0.01, 100), perm=(1, 0)))
+    result = run_pipeline(graph)
+    linear = next(node for node in result.nodes if node.op == "Linear")
+    types = [result.values[name].dtype for name in (*linear.inputs, *linear.outputs)]
+    assert types == ["u8", "s8", *["f32"] * bool(shifts), "f32"]
+    feeds = s.feeds(graph)
+    for want, got in zip(run(graph, feeds).values(), run(result, feeds).values(), strict=True):
+        np.testing.assert_allclose(got, want, rtol=2e-5, atol=1 if want.dtype == "u8" else 2e-5)
 
 
 def test_clamp_after_quantization_equals_clamp_before(sketch, run):

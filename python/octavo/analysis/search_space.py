@@ -164,6 +164,8 @@ def space_of(
             if precision == mine.precision:
                 if precision == "int8":
                     found += [Choice(precision, e) for e in _other_ranges(mine)]
+                    if node.op == "Linear" and node.outputs[0] in graph.outputs:
+                        found.append(Choice(precision, (("real_outputs", not mine.real_outputs),)))
             elif precision == "float32" or node.name in running[precision]:
                 found.append(Choice(precision))
         choices.append(tuple(found))

@@ -38,13 +38,17 @@ def reason(inputs: Sequence[Value | None], outputs: Sequence[Value]) -> str | No
     for value in (x, *outputs):
         if value.dtype != "f32":
             return f"tensor '{value.name}' is {value.dtype}; only float32 is quantized on the fly"
+    return sums_reason(w, attrs.optional(inputs, 2))
+
+
+def sums_reason(w: Value, bias: Value | None) -> str | None:
+    """None when sums over these weights can be scaled to float32, else why not."""
     if w.data is None or not w.is_8bit or not isinstance(w.quant, Affine):
         return f"weights '{w.name}' are no 8-bit constant"
     if w.quant.axis not in (None, 0):
         return f"weights '{w.name}' are quantized along axis {w.quant.axis}, not per output channel"
     if w.affine.scale.max(initial=0) > _LARGEST_SCALE:
         return f"a scale of weights '{w.name}' is beyond 2^24"
-    bias = attrs.optional(inputs, 2)
     if bias is not None and (bias.data is None or bias.dtype != "f32"):
         return f"bias '{bias.name}' is not a float32 constant"
     if bias is not None and not np.isfinite(np.asarray(bias.data)).all():

@@ -9,7 +9,7 @@ import numpy as np
 
 from octavo.errors import ShapeError
 from octavo.ir import Node, Shape, Value
-from octavo.ops import attrs, dynamic, weights, wide
+from octavo.ops import attrs, dynamic, scaled, weights, wide
 from octavo.ops.base import Array, Example, Lowering, Op, register
 from octavo.ops.example_graphs import bias_s32, const_f32, example, f32, q8, weight_q8
 
@@ -40,6 +40,8 @@ class Linear(Op):
     ) -> str | None:
         if dynamic.is_dynamic(node):
             return dynamic.reason(inputs, outputs)
+        if scaled.is_scaled(attrs.required(node, inputs, 0), outputs[0]):
+            return scaled.reason(inputs)
         if wide.is_wide(attrs.required(node, inputs, 0), outputs[0]):
             return wide.reason(inputs, outputs)
         return weights.integer_reason(inputs, outputs)
@@ -60,6 +62,8 @@ class Linear(Op):
         if not xv.is_quantized:  # 8-bit weights only
             x, w = attrs.required(node, args, 0), weights.real(wv, attrs.required(node, args, 1))
             return self.float_ref(node, [x, w, attrs.optional(args, 2)])
+        if scaled.is_scaled(xv, outputs[0]):
+            return scaled.int_ref(node, args, inputs)
         x = attrs.required(node, args, 0).astype(np.float64) - xv.zero_point
         acc = x @ weights.centre(wv, attrs.required(node, args, 1)).T
         bias = attrs.optional(args, 2)
@@ -69,6 +73,9 @@ class Linear(Op):
     def lower(self, node: Node, ctx: Lowering) -> None:
         if dynamic.is_dynamic(node):
             dynamic.lower(node, ctx, ())
+            return
+        if scaled.is_scaled(ctx.value(node.inputs[0]), ctx.value(node.outputs[0])):
+            scaled.lower(node, ctx)
             return
         if wide.is_wide(ctx.value(node.inputs[0]), ctx.value(node.outputs[0])):
             wide.lower(node, ctx, ())
@@ -117,6 +124,11 @@ class Linear(Op):
             yield example(f"weights_{dtype}", rng, "Linear", operands)
         yield from _dynamic_examples(rng)
         yield from _wide_examples(rng)
+        for x_type, w_type in (("u8", "s8"), ("s8", "u8")):
+            x, w = q8("x", (3, 5, 131), x_type), weight_q8(rng, (17, 131), w_type)
+            yield example(f"real_{x_type}", rng, "Linear", [x, w, const_f32("b", rng, 17)])
+        x, w = q8("x", (70, 40)), weight_q8(rng, (33, 40), zero_points=True)
+        yield example("real_clamp", rng, "Linear", [x, w, None], clamp=(0.0, 6.0))
 
 
 def _dynamic_examples(rng: np.random.Generator) -> Iterator[Example]:

@@ -37,5 +37,5 @@ def executed(graph: Graph, node: Node) -> str:
     if requested(node) in DYNAMIC:
         return "dynamic int8"
     if node.op in LAYERS and graph.values[node.inputs[1]].is_8bit:
-        return "weights int8"
+        return "int8" if graph.values[node.inputs[0]].is_8bit else "weights int8"
     return {"f32": "float32", "s16": "int16"}.get(y.dtype, y.dtype)

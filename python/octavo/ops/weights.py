@@ -93,14 +93,14 @@ def constants(node: Node, ctx: Lowering) -> tuple[list[Array], bool]:
     """(weights, bias, ...) of the plan step, and whether it is the integer one.
 
     Integer: weights, bias s32 [O], multiplier f32 [O], weight zero points s32 [O] unless all 0.
-    Float: weights, bias f32 [O]; behind 8-bit weights their scales f32 [O] and zero points.
+    Float outputs: weights, bias f32 [O]; behind 8-bit weights their scales f32 [O] and zero points.
     Raises UnsupportedError where weights or bias are not constant.
     """
     x, w = ctx.value(node.inputs[0]), ctx.value(node.inputs[1])
     bias = attrs.optional(node.inputs, 2)
     data = _constant(node, w)
     channels = data.shape[0]
-    if not x.is_8bit:
+    if not x.is_8bit or ctx.value(node.outputs[0]).dtype == "f32":
         zeros = np.zeros(channels, np.float32)
         found = [data, _constant(node, ctx.value(bias)) if bias else zeros]
         if w.is_8bit:

@@ -44,7 +44,7 @@ def qdq(graph: Graph) -> Graph:
                 _quantize_on_the_fly(e, node)
             elif requested(node) in ON_REQUEST:
                 _stored_weights(e, node)
-            else:
+            elif not _real_outputs(e, node):
                 _fuse(e, node)
             e.notes.pop(node.name, None)
         except _NotIntegerError as reason:
@@ -88,6 +88,33 @@ def _fuse(e: Editor, node: Node) -> None:
     e.drop(target)
     e.drop(node)
     e.insert(Node(node.name, node.op, tuple(v.name for v in inputs), (y.name,), node.attrs))
+
+
+def _real_outputs(e: Editor, node: Node) -> bool:
+    """Lets a Linear layer on 8-bit values write real numbers, where these are wanted and it can.
+
+    before: y = Linear(DQ(x), DQ(w), b), y read in float32;  after: y f32 = Linear(x, w, b f32)
+    """
+    y = node.outputs[0]
+    quantized = all(reader.op == "QuantizeLinear" for reader in e.readers(y))
+    if node.op != "Linear" or (quantized and y not in e.outputs) or _is_float(e, node.inputs[0]):
+        return False
+    w = e.stored_constant(node.inputs[1])
+    if w is None or not e.values[node.inputs[0]].shape:
+        return False
+    x = _stored(e, node, node.inputs[0])
+    bias = e.values[node.inputs[2]] if len(node.inputs) > 2 and node.inputs[2] else None
+    stored = None if bias is None else e.stored_constant(bias.name)
+    if bias is not None and stored is not None and stored.name != bias.name:
+        bias = constant(f"{bias.name}/real", real_value(stored, np.asarray(stored.data)))
+    operands = [x, w, *([] if bias is None else [bias])]
+    if ops.get(node).int_reason(node, operands, [e.values[y]]) is not None:
+        return False
+    names = [x.name, w.name]
+    if bias is not None:
+        names.append(bias.name if bias.name in e.values else e.add_value(bias).name)
+    e.change(node, inputs=tuple(names))
+    return True
 
 
 def _stored_weights(e: Editor, node: Node) -> bool:

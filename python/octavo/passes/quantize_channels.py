@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The channels of a model's input get their factors while they are quantized.
+"""Channels get their factors while they are quantized.
 
 before: x -> [Pad(0)] -> Mul(gain) -> Add(shift) -> Transpose(0,2,3,1) -> QuantizeLinear
 after:  x -> QuantizeLinear(perm=(0,2,3,1), gain, shift) -> [Pad(what a 0 was quantized to)]
 
 The same two float operations on each element, so the same bits. The quantizer writes the former
-(octavo.quantization.levels), since any other runtime understands it.
+(octavo.quantization.levels and .factors), since any other runtime understands it. Pad and Transpose
+are only taken in at a model's input.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Perm = tuple[int, ...]
 
 @dataclass(frozen=True)
 class _Match:
-    """Nodes between a model input and the QuantizeLinear, in order; `perm` of all Transposes."""
+    """Nodes from the first to the one in front of the QuantizeLinear; `perm` of all Transposes."""
 
     between: tuple[Node, ...]
     pad: Node | None
@@ -112,7 +113,9 @@ def _match(e: Editor, quantize_node: Node, behind: Node | None) -> _Match | None
         if np.any(np.asarray(pad.attrs.get("value", 0.0)) != 0.0):
             return None
         name = pad.inputs[0]
-    if name not in e.graph.inputs or e.values[name].dtype != "f32":
+    if name not in e.graph.inputs and (pad is not None or perm != tuple(range(rank))):
+        return None  # in between, bytes are cheaper to move than floats
+    if e.values[name].dtype != "f32":
         return None
     return _Match(tuple(between), pad, factors[1], factors[0], perm)
 

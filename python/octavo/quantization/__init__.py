@@ -20,6 +20,7 @@ from octavo.quantization.checkpoint import Checkpoint
 from octavo.quantization.confidence import Confidence, confidence_of
 from octavo.quantization.data import Batches, Data, open_data
 from octavo.quantization.equalized import EQUALIZED_KEY
+from octavo.quantization.factors import Factored, with_factors
 from octavo.quantization.insert import insert_qdq
 from octavo.quantization.levels import level_ranges, with_levels
 from octavo.quantization.observers import Histogram, Statistics
@@ -145,19 +146,23 @@ def run_quantizer(
         )
     values = quantized_values(floating, nodes)
     found = _calibrated(floating, values, calibration, told, progress, checkpoint)
-    groups = sharing_groups(floating, nodes, values)
-    better, statistics = equalized(floating, values, found, told, settings, progress)
+    factored = with_factors(floating, nodes, settings) if told.equalize else Factored(floating)
+    prepared = factored.graph
+    nodes = quantized_nodes(prepared, away | factored.nodes)
+    values = quantized_values(prepared, nodes, {n for n, s in settings.items() if s.real_outputs})
+    groups = sharing_groups(prepared, nodes, values)
+    better, statistics = equalized(factored, values, found, told, settings, progress)
     chosen = {}
     if calibration is not None:
-        chosen = choose_ranges(floating, nodes, groups, statistics, settings)
+        chosen = choose_ranges(prepared, nodes, groups, statistics, settings)
         chosen = level_ranges(better.levels, chosen)
     if table is not None:
         told_ranges = load_table(table) if isinstance(table, (str, os.PathLike)) else table
-        better = equalized_as(told_ranges, floating, better, calibration is not None)
+        better = equalized_as(told_ranges, prepared, better, calibration is not None)
         chosen = with_table(told_ranges, groups, chosen)
-    prepared, stored = with_levels(better.graph, better.levels, chosen)
+    levelled, stored = with_levels(better.graph, better.levels, chosen)
     adjusted = adjust(
-        prepared,
+        levelled,
         nodes,
         stored,
         settings,
@@ -173,7 +178,7 @@ def run_quantizer(
         settings,
         precision=precision,
         dtypes={name: entry.dtype for name, entry in stored.items()},
-        wide=wide_parameters(floating, nodes, statistics, settings),
+        wide=wide_parameters(prepared, nodes, statistics, settings),
         rounded=adjusted.weights,
     )
     if written := better.metadata():
@@ -183,7 +188,7 @@ def run_quantizer(
         result = result.with_(metadata={**result.metadata, METADATA_KEY: spec})
     if seen := input_statistics(floating, found.statistics):
         result = result.with_(metadata={**result.metadata, INPUTS_KEY: seen})
-    by_value = settings_by_value(floating, nodes, groups, settings)
+    by_value = settings_by_value(prepared, nodes, groups, settings)
     return Quantized(result, floating, found, chosen, told, by_value, dict(statistics))
 
 

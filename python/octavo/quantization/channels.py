@@ -10,7 +10,7 @@ number; channels that must have the same factor share it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,9 +80,10 @@ class Channels:
     locked: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
 
     @staticmethod
-    def of(graph: Graph) -> Channels:
-        """Follows the channels of every layer's output to the layers that read them."""
-        walk = _Walk(graph)
+    def of(graph: Graph, factors: Collection[str] = ()) -> Channels:
+        """Follows the channels of every layer's output to the layers that read them. `factors` are
+        nodes Mul and Add with a constant per channel that may have any values."""
+        walk = _Walk(graph, factors)
         for node in graph.nodes:
             walk.visit(node)
         for name in graph.outputs:
@@ -106,8 +107,9 @@ class Channels:
 
 
 class _Walk:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, factors: Collection[str]) -> None:
         self.found = Channels(graph)
+        self._factors = factors
         self._union = _Union()
         self._locked: list[Ids] = []
 
@@ -124,6 +126,8 @@ class _Walk:
         source, result = node.inputs[0], node.outputs[0]
         if node.op in LAYERS and has_constant_weights(graph, node):
             self._layer(node)
+        elif node.name in self._factors:
+            self._factor(node)
         elif node.op == "LayerNorm" and has_constant_weights(graph, node):
             self.lock(source)
             rank = len(graph.values[result].shape)
@@ -155,6 +159,16 @@ class _Walk:
         self._give(result, self._union.new(graph.values[result].shape[-1]), rank - 1)
         self.found.writers.append(node)
         self._clamped(node)
+
+    def _factor(self, node: Node) -> None:
+        source, result = node.inputs[0], node.outputs[0]
+        ids = self.found.ids.get(source)
+        if node.op == "Mul" or ids is None:
+            self.lock(source)
+            shape = self.found.graph.values[result].shape
+            ids = self._union.new(shape[-1])
+        self._give(result, ids, len(self.found.graph.values[result].shape) - 1)
+        self.found.writers.append(node)
 
     def _clamped(self, node: Node) -> None:
         bounds = clamp(node)

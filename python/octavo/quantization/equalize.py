@@ -13,7 +13,7 @@ it was but for rounding, and for values beyond what calibration saw in front of 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +89,9 @@ def _takes_shift(graph: Graph, name: str) -> bool:
     return True
 
 
-def _centre(graph: Graph, ranges: dict[str, _Ranges]) -> tuple[Graph, dict[str, F64]]:
+def _centre(
+    graph: Graph, ranges: dict[str, _Ranges], factors: Collection[str]
+) -> tuple[Graph, dict[str, F64]]:
     shifts: dict[str, F64] = {}
     edit = Editor(graph)
     for node in graph.nodes:
@@ -103,12 +105,18 @@ def _centre(graph: Graph, ranges: dict[str, _Ranges]) -> tuple[Graph, dict[str, 
                 bias += read_shift(w, shifts[node.inputs[0]], reads_depthwise(graph, node))
             linear = clamp(node) is None and name in ranges
             if linear and ranges[name].low.size == len(w) and _takes_shift(graph, name):
-                middle = (ranges[name].low + ranges[name].high) / 2.0
-                if np.abs(middle).max(initial=0.0) < _MOST_SHIFT:
-                    shifts[name] = middle.astype(np.float16).astype(np.float64)
-                    bias -= shifts[name]
+                middle = _middle(ranges[name])
+                if middle is not None:
+                    shifts[name] = middle
+                    bias -= middle
             if node.inputs[0] in shifts or name in shifts:
                 edit.put(node, 2, bias)
+        elif node.op == "Add" and node.name in factors:
+            middle = _middle(ranges[name]) if name in ranges else None
+            start = edit.get(node, 1)
+            if middle is not None and start is not None and _takes_shift(graph, name):
+                shifts[name] = middle
+                edit.put(node, 1, start - middle)
         elif node.op == "Add" and any(n in shifts for n in node.inputs):
             shifts[name] = np.sum([shifts[n] for n in node.inputs if n in shifts], axis=0)
     for name, shift in shifts.items():
@@ -119,18 +127,31 @@ def _centre(graph: Graph, ranges: dict[str, _Ranges]) -> tuple[Graph, dict[str, 
     return edit.finish(), shifts
 
 
+def _middle(r: _Ranges) -> F64 | None:
+    """The middle of each channel's range, as it is written down; None where that cannot be."""
+    middle = (r.low + r.high) / 2.0
+    if np.abs(middle).max(initial=0.0) >= _MOST_SHIFT:
+        return None
+    return np.asarray(middle.astype(np.float16), np.float64)
+
+
 # ---- scaling
 
 
 class _Scaler:
     def __init__(
-        self, graph: Graph, ranges: Mapping[str, _Ranges], smooth: float | None, layers: bool
+        self,
+        graph: Graph,
+        ranges: Mapping[str, _Ranges],
+        smooth: float | None,
+        layers: bool,
+        factors: Collection[str],
     ) -> None:
         self.graph = graph
         self.ranges = ranges
         self.smooth = smooth
         self.layers = layers
-        self.channels = Channels.of(graph)
+        self.channels = Channels.of(graph, factors)
         ids, count = self.channels.ids, self.channels.count
         self.gain = np.ones(count)
         self.most = np.zeros(count)
@@ -270,17 +291,19 @@ def equalize(
     *,
     layers: bool = True,
     smooth: float | None = None,
+    factors: Collection[str] = (),
 ) -> Equalized:
     """Centres and scales the channels of a float graph whose `statistics` calibration collected.
 
     `layers`: between Conv and Linear layers (cross-layer equalization); `smooth`: the alpha for
-    what a LayerNorm writes (SmoothQuant), None to leave that.
+    what a LayerNorm writes (SmoothQuant), None to leave that. `factors` are nodes that
+    `with_factors` put in: with `layers`, they get what suits the layers behind them.
     """
     ranges = _ranges(statistics)
     shifts: dict[str, F64] = {}
     if layers:
-        graph, shifts = _centre(graph, ranges)
-    scaler = _Scaler(graph, ranges, smooth, layers)
+        graph, shifts = _centre(graph, ranges, factors)
+    scaler = _Scaler(graph, ranges, smooth, layers, factors)
     scaler.run()
     graph, gains = scaler.apply()
     moved = {name: shift * gains.get(name, 1.0) for name, shift in shifts.items()}

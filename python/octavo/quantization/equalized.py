@@ -148,9 +148,11 @@ def equalize_again(graph: Graph, metadata: Mapping[str, Any]) -> Equalized:
 def _again(graph: Graph, gains: Mapping[str, F64], shifts: Mapping[str, F64]) -> Graph:
     edit = Editor(graph)
     for node in graph.nodes:
+        source, result = node.inputs[0], node.outputs[0]
+        if node.op in ("Mul", "Add"):
+            _factors_again(edit, node, gains.get(result), shifts.get(result))
         if node.op not in LAYERS and node.op != "LayerNorm":
             continue
-        source, result = node.inputs[0], node.outputs[0]
         w, bias = edit.get(node, 1), edit.get(node, 2)
         if w is None or not {source, result} & {*gains, *shifts}:
             continue
@@ -171,3 +173,13 @@ def _again(graph: Graph, gains: Mapping[str, F64], shifts: Mapping[str, F64]) ->
         edit.put(node, 1, w)
         edit.put(node, 2, bias)
     return edit.finish()
+
+
+def _factors_again(edit: Editor, node: Node, gain: F64 | None, shift: F64 | None) -> None:
+    """The constant of a Mul or an Add that `with_factors` put in."""
+    numbers = edit.get(node, 1)
+    if numbers is None or (gain is None and shift is None):
+        return
+    if shift is not None and node.op == "Add":
+        numbers = numbers - shift
+    edit.put(node, 1, numbers if gain is None else numbers * gain)

@@ -11,6 +11,7 @@ from octavo.ir import Graph
 from octavo.quantization.calibration import Calibration, Progress, calibrate
 from octavo.quantization.equalize import equalize
 from octavo.quantization.equalized import Equalized, equalize_again
+from octavo.quantization.factors import Factored
 from octavo.quantization.levels import find_levels
 from octavo.quantization.observers import Statistics
 from octavo.quantization.recipe import Recipe, Settings
@@ -19,7 +20,7 @@ __all__ = ["equalized", "equalized_as"]
 
 
 def equalized(
-    graph: Graph,
+    factored: Factored,
     values: Sequence[str],
     found: Calibration,
     recipe: Recipe,
@@ -29,8 +30,9 @@ def equalized(
     """The network with centred and scaled channels, as the recipe says, the levels of its inputs,
     and the statistics of all values in it: those of changed tensors from the kept samples, with the
     extremes that the whole data would have given."""
-    result, statistics = _scaled(graph, values, found, recipe, progress)
+    result, statistics = _scaled(factored, values, found, recipe, progress)
     if recipe.equalize:
+        graph = factored.graph
         channels = {name: entry.channels for name, entry in found.statistics.items()}
         extremes = {n: (c.low, c.high) for n, c in channels.items() if c is not None}
         result.levels = find_levels(graph, settings, found.kept, extremes)
@@ -38,26 +40,35 @@ def equalized(
 
 
 def _scaled(
-    graph: Graph,
+    factored: Factored,
     values: Sequence[str],
     found: Calibration,
     recipe: Recipe,
     progress: Progress | None,
 ) -> tuple[Equalized, dict[str, Statistics]]:
+    graph = factored.graph
+    statistics = dict(found.statistics)
+    for name, twin in factored.twins.items():
+        statistics[name] = statistics[twin]  # the same numbers, so far
     wanted = recipe.equalize or recipe.smooth is not None
     if not wanted or not found.kept:
-        return Equalized(graph), found.statistics
-    result = equalize(graph, found.statistics, layers=recipe.equalize, smooth=recipe.smooth)
-    changed = [name for name in result.changed if name in found.statistics and name in values]
+        return Equalized(graph), statistics
+    result = equalize(
+        graph,
+        statistics,
+        layers=recipe.equalize,
+        smooth=recipe.smooth,
+        factors=factored.nodes,
+    )
+    changed = [name for name in result.changed if name in statistics and name in values]
     if not changed:
-        return Equalized(graph), found.statistics
+        return Equalized(graph), statistics
 
     def report(stage: str, done: int, total: int | None) -> None:
         if progress is not None:
             progress("equalize", done, len(found.kept))
 
     again = calibrate(result.graph, changed, found.kept, progress=report)
-    statistics = dict(found.statistics)
     for name in changed:
         statistics[name] = again.statistics[name]
         low, high = result.extremes[name]

@@ -54,6 +54,8 @@ class Settings:
     are s8, symmetric, `per_channel` or per tensor. `rounding` adaptive chooses each weight's
     neighbour on the grid for the least error of the layer's output; `bias_correction` sequential
     measures the remaining mean error with all earlier layers quantized, analytic without.
+    `real_outputs`: an 8-bit Linear layer that writes a model output scales its sums to float32
+    instead of rounding them to 8 bits first, so that logits do not tie.
     """
 
     precision: str = "int8"
@@ -66,6 +68,7 @@ class Settings:
     per_channel: bool = True
     rounding: str = "adaptive"
     bias_correction: str = "sequential"
+    real_outputs: bool = False
 
     def __post_init__(self) -> None:
         _check_settings(asdict(self))
@@ -189,6 +192,14 @@ class Recipe:
         }
 
     @staticmethod
+    def encoder() -> Recipe:
+        """For BERT-like encoders: products in 8 bits with static ranges, norms, sums, softmax and
+        Gelu in float32. What enters a layer is scaled channel by channel; its sums are not rounded.
+        """
+        settings = Settings(precision="float32", activation_ranges="minmax", real_outputs=True)
+        return Recipe(settings, (Rule(op="Linear", settings={"precision": "int8"}),))
+
+    @staticmethod
     def from_dict(document: Any) -> Recipe:
         """The recipe of plain data; what is not given has its default. Raises FormatError (not a
         recipe), InvalidArgumentError (unknown names or values)."""
@@ -216,10 +227,13 @@ class Recipe:
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Recipe:
-        """Reads a recipe file. Raises what `from_dict` raises, naming the file."""
+        """Reads a recipe file, or gives the one of a name: "encoder" (unless there is such a file).
+        Raises what `from_dict` raises, naming the file."""
         file = Path(path)
+        if str(path) == "encoder" and not file.exists():
+            return Recipe.encoder()
         if not file.is_file():
-            raise InvalidArgumentError(f"no such recipe: '{file}'")
+            raise InvalidArgumentError(f"no such recipe: '{file}' (a file, or \"encoder\")")
         try:
             return Recipe.from_dict(json.loads(file.read_text(encoding="utf-8")))
         except FormatError as error:

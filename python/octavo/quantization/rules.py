@@ -116,15 +116,34 @@ def has_constant_weights(graph: Graph, node: Node) -> bool:
     return all(value.data is not None and value.dtype == "f32" for value in parameters)
 
 
-def quantized_values(graph: Graph, nodes: list[Node]) -> list[str]:
-    """Activations that get parameters, in graph order: every data input and output of `nodes`."""
+def quantized_values(
+    graph: Graph, nodes: list[Node], real_outputs: Collection[str] = ()
+) -> list[str]:
+    """Activations that get parameters, in graph order: every data input and output of `nodes`.
+
+    Not what a Linear layer writes for nodes in float32 alone: its sums become real numbers without
+    another rounding. Nor what one named in `real_outputs` writes as a model output.
+    """
     names: dict[str, None] = {}
+    chosen = {node.name for node in nodes}
     for node in nodes:
         data = node.inputs[:1] if node.op in ("Conv", "LayerNorm", "Linear") else node.inputs
-        for name in (*data, *node.outputs):
+        real = _read_in_float(graph, node, chosen, real_outputs)
+        outputs = () if real else node.outputs
+        for name in (*data, *outputs):
             if name and graph.values[name].dtype == "f32":
                 names[name] = None
     return list(names)
+
+
+def _read_in_float(
+    graph: Graph, node: Node, chosen: Collection[str], real_outputs: Collection[str]
+) -> bool:
+    name = node.outputs[0]
+    readers = graph.consumers.get(name, ())
+    if node.op != "Linear" or any(reader.name in chosen for reader in readers):
+        return False
+    return node.name in real_outputs if name in graph.outputs else bool(readers)
 
 
 def sharing_groups(graph: Graph, nodes: list[Node], values: list[str]) -> list[list[str]]:
