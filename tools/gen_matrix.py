@@ -38,6 +38,7 @@ ISAS = tuple(isa for isas in TABLES.values() for isa in isas)
 FAMILIES = {
     "conv_s8": ("gemm_s8", "dwconv_s8", "winograd_s8"),
     "linear_s8": ("gemm_s8",),
+    "linear_s8_f32": ("gemm_s8", "dynamic_s8"),
     "matmul_s8": ("matmul_s8",),
     "add_s8": ("add_s8",),
     "mul_s8": ("mul_s8",),

@@ -49,7 +49,8 @@ def _scaled(
     graph = factored.graph
     statistics = dict(found.statistics)
     for name, twin in factored.twins.items():
-        statistics[name] = statistics[twin]  # the same numbers, so far
+        if twin in statistics:  # not where a table alone gives the ranges
+            statistics[name] = statistics[twin]  # the same numbers, so far
     wanted = recipe.equalize or recipe.smooth is not None
     if not wanted or not found.kept:
         return Equalized(graph), statistics
