@@ -85,7 +85,7 @@ def test_onnxruntime_static(case, float_small, tally, tmp_path):
 
 @pytest.mark.parametrize("full", [False, True])
 def test_nncf(full, float_small, tally, tmp_path):
-    """NNCF leaves the network's output in float32, so its last layer runs in float32."""
+    """NNCF leaves the network's output in float32: its last layer runs in integers all the same."""
     nncf = pytest.importorskip("nncf", reason="NOT RUN: nncf is not installed")
     logging.getLogger("nncf").setLevel(logging.ERROR)
     path, calibration, images = float_small
@@ -95,8 +95,7 @@ def test_nncf(full, float_small, tally, tmp_path):
     layers, outputs = tally(), tally()
     # ONNX Runtime computes the convolution behind Concat in float32: its noise widens the boundary
     model = judge(target, images, layers, outputs, tie=5e-3)
-    assert len(model.float_reasons) == 1
-    assert all("output 'y' is used in float32" in why for why in model.float_reasons.values())
+    assert not model.float_reasons
     assert layers.largest <= 1
     assert layers.share >= 0.95  # an average pool of equal scales: one mean in four is a tie
     assert outputs.largest <= 3
