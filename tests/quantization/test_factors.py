@@ -170,3 +170,13 @@ def test_recipe_by_name(tmp_path, monkeypatch):
     assert Recipe.load("encoder").seed == 3
     with pytest.raises(InvalidArgumentError, match='a file, or "encoder"'):
         Recipe.load("bert")
+
+
+def test_compare_knows_what_the_layers_read():
+    model = block()
+    quantized = octavo.quantize(model, data(1), recipe="encoder")
+    report = octavo.compare(quantized, model, data(2))
+    linears = [layer for layer in report.layers if layer.op == "Linear"]
+    assert len(linears) == 4
+    for layer in linears:
+        assert layer.own_db > 35, layer

@@ -188,3 +188,13 @@ def test_damaged_metadata(damaged):
     graph = replace(planes_net().source)
     with pytest.raises(FormatError, match="'t' is damaged"):
         equalize_again(graph, {"t": {"levels": damaged}})
+
+
+def test_compare_knows_what_the_first_layer_reads():
+    """Its own error is that of its weights and output, not the factors on its input."""
+    pixels = pictures(40, (9, 8))
+    x, model = normalized(pixels), planes_net()
+    report = octavo.compare(octavo.quantize(model, x), model, x)
+    (layer,) = [layer for layer in report.layers if layer.node == "conv"]
+    assert layer.sqnr_db > 30
+    assert layer.own_db == pytest.approx(layer.sqnr_db, abs=1.0)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from octavo.ir import Graph, Node
 from octavo.quantization.equalized import EQUALIZED_KEY, decoded
+from octavo.quantization.levels import levels_of
 from octavo.reference import real_value
 
 __all__ = ["Gain", "Gains", "find_gains", "stored_gains", "twin_constant"]
@@ -44,7 +45,8 @@ class Gain:
         return np.asarray(real * self.factor - self.shift, real.dtype)
 
 
-#: Tensor of the reference -> what became of it.
+#: Tensor of the reference -> what became of it; `read_key` of a layer -> what became of its input
+#: for it alone.
 Gains = Mapping[str, Gain]
 Twin = Callable[[Node], Node | None]
 
@@ -61,6 +63,9 @@ def stored_gains(graph: Graph, metadata: Mapping[str, Any]) -> dict[str, Gain]:
     found: dict[str, Gain] = {}
     entries = metadata.get(EQUALIZED_KEY)
     for name, entry in entries.items() if isinstance(entries, Mapping) else ():
+        if isinstance(entry, Mapping) and "readers" in entry:
+            found.update(_read_gains(entry))
+            continue
         value = graph.values.get(name)
         if value is None or not value.shape or not isinstance(entry, Mapping):
             continue
@@ -76,13 +81,38 @@ def stored_gains(graph: Graph, metadata: Mapping[str, Any]) -> dict[str, Gain]:
     return found
 
 
+def read_key(layer: str) -> str:
+    """Stands in `Gains` for the input of a layer of that name. No tensor is called so."""
+    return f"\0{layer}"
+
+
+def _read_gains(entry: Mapping[str, Any]) -> dict[str, Gain]:
+    """What some layers alone read of a tensor; nothing where the entry is damaged."""
+    try:
+        gain, shift = decoded(entry)
+        if "levels" in entry:
+            levels = levels_of(entry["levels"])
+            if levels.common is not None:
+                return {}
+            gain, shift = levels.gain, -levels.shift
+        size = max(gain.size, shift.size)
+        factor = gain if gain.size else np.ones(size)
+        moved = shift if shift.size else np.zeros(size)
+        if not size or factor.shape != moved.shape:
+            return {}
+        return {read_key(str(name)): Gain(factor, moved) for name in entry["readers"]}
+    except (ValueError, TypeError):
+        return {}
+
+
 def twin_constant(reference: Graph, twin: Node, place: int, gains: Gains) -> Array | None:
     """A constant operand of the reference's node as real numbers, changed as the channels in front
     of and behind the node are; None where it is no constant.
 
     x' = g x - s and y' = h y - t make of y = W x + b: W' = h W / g, b' = h (b + (W / g) s) - t.
     """
-    before, behind = gains.get(twin.inputs[0]), gains.get(twin.outputs[0])
+    before = gains.get(read_key(twin.name), gains.get(twin.inputs[0]))
+    behind = gains.get(twin.outputs[0])
     real = _constant(reference, twin, place)
     if twin.op in _LAYERS and place == 1 and real is not None:
         real = real if before is None else _undone(real, before.factor)

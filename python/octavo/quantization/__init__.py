@@ -22,7 +22,7 @@ from octavo.quantization.data import Batches, Data, open_data
 from octavo.quantization.equalized import EQUALIZED_KEY
 from octavo.quantization.factors import Factored, with_factors
 from octavo.quantization.insert import insert_qdq
-from octavo.quantization.levels import level_ranges, with_levels
+from octavo.quantization.levels import level_ranges, levels_that_count, with_levels
 from octavo.quantization.observers import Histogram, Statistics
 from octavo.quantization.optimize import equalized, equalized_as
 from octavo.quantization.parameters import (
@@ -160,6 +160,7 @@ def run_quantizer(
         told_ranges = load_table(table) if isinstance(table, (str, os.PathLike)) else table
         better = equalized_as(told_ranges, prepared, better, calibration is not None)
         chosen = with_table(told_ranges, groups, chosen)
+    better.levels = levels_that_count(better.levels, chosen)
     levelled, stored = with_levels(better.graph, better.levels, chosen)
     adjusted = adjust(
         levelled,

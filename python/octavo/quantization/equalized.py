@@ -38,13 +38,17 @@ GAIN_STEPS = 16.0
 class Equalized:
     """The graph with other constants; what became of each changed tensor, gain * x - shift
     ([channels] each), the new extremes of tensors, from those that calibration saw, and the levels
-    of model inputs (which the graph does not know of yet)."""
+    of model inputs (which the graph does not know of yet).
+
+    `readers` of a tensor are the layers that alone read it so, where others read it as it was.
+    """
 
     graph: Graph
     gains: dict[str, F64] = field(default_factory=dict)
     shifts: dict[str, F64] = field(default_factory=dict)
     extremes: dict[str, tuple[float, float]] = field(default_factory=dict)
     levels: dict[str, Levels] = field(default_factory=dict)
+    readers: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def changed(self) -> list[str]:
@@ -61,6 +65,9 @@ class Equalized:
             found.setdefault(name, {})["shift"] = _text(shift, np.float16)
         for name, item in self.levels.items():
             found.setdefault(name, {})["levels"] = item.metadata()
+        for name, readers in self.readers.items():
+            if name in found:
+                found[name]["readers"] = readers
         return found
 
 
@@ -142,7 +149,9 @@ def equalize_again(graph: Graph, metadata: Mapping[str, Any]) -> Equalized:
         if shift.size in graph.values[name].shape:
             shifts[name] = shift / gains.get(name, 1.0)
     moved = {name: shift * gains.get(name, 1.0) for name, shift in shifts.items()}
-    return Equalized(_again(graph, gains, shifts), gains, moved, levels=levels)
+    told = {name: metadata[name].get("readers") for name in (*gains, *shifts, *levels)}
+    readers = {name: list(names) for name, names in told.items() if names is not None}
+    return Equalized(_again(graph, gains, shifts), gains, moved, levels=levels, readers=readers)
 
 
 def _again(graph: Graph, gains: Mapping[str, F64], shifts: Mapping[str, F64]) -> Graph:

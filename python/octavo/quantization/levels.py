@@ -28,7 +28,14 @@ from octavo.quantization.ranges import affine_from_range
 from octavo.quantization.recipe import Settings
 from octavo.quantization.rules import has_constant_weights
 
-__all__ = ["Levels", "find_levels", "level_ranges", "levels_of", "with_levels"]
+__all__ = [
+    "Levels",
+    "find_levels",
+    "level_ranges",
+    "levels_of",
+    "levels_that_count",
+    "with_levels",
+]
 
 Array = NDArray[Any]
 F64 = NDArray[np.float64]
@@ -59,6 +66,21 @@ class Levels:
         if not alike or np.abs(self.zero - zero).max() > _NEAR or not 0 <= zero[0] <= _MOST:
             return None
         return Affine.per_tensor(float(np.float32(self.step.mean())), int(zero[0]))
+
+    @property
+    def scale(self) -> float:
+        """Of a level in the tensor that takes the place of this one, where nothing is `common`."""
+        return float(np.float32(np.exp(np.log(self.step).mean())))
+
+    @property
+    def gain(self) -> F64:
+        """What that tensor is times, by channel; plus `shift`."""
+        return self.scale / self.step
+
+    @property
+    def shift(self) -> F64:
+        """What that tensor is plus, by channel."""
+        return self.scale * self.zero
 
     def metadata(self) -> dict[str, list[float]]:
         """Plain data, from which `levels_of` makes the same."""
@@ -187,38 +209,46 @@ def level_ranges(
     return found
 
 
+def levels_that_count(
+    levels: Mapping[str, Levels], chosen: Mapping[str, TensorRange]
+) -> dict[str, Levels]:
+    """Those whose range is still the chosen one: a calibration table may have another."""
+    return {
+        name: item
+        for name, item in levels.items()
+        if name in chosen
+        and (chosen[name].low, chosen[name].high) == item.limits
+        and not chosen[name].symmetric
+    }
+
+
 def with_levels(
     graph: Graph, levels: Mapping[str, Levels], chosen: Mapping[str, TensorRange]
 ) -> tuple[Graph, dict[str, TensorRange]]:
-    """The float network that computes on levels, and the ranges of its tensors. A table whose range
-    for a tensor was edited counts instead of its levels."""
+    """The float network that computes on levels, and the ranges of its tensors."""
     found = dict(chosen)
     for name, item in levels.items():
-        entry = found.get(name)
-        if entry is None or (entry.low, entry.high) != item.limits or entry.symmetric:
-            continue
+        entry = found[name]
         shift = 128 if entry.dtype == "s8" else 0
         common = item.common
         if common is not None:
             affine = Affine.per_tensor(float(common.scale), int(common.zero_point) - shift)
             found[name] = replace(entry, affine=affine)
             continue
-        scale = float(np.float32(np.exp(np.log(item.step).mean())))
-        graph, moved = _Rewrite(graph, name, item, scale).run()
+        graph, moved = _Rewrite(graph, name, item).run()
         del found[name]
-        affine = Affine.per_tensor(scale, -shift)
-        found[moved] = TensorRange(0.0, _MOST * scale, affine, entry.dtype, "levels")
+        affine = Affine.per_tensor(item.scale, -shift)
+        found[moved] = TensorRange(0.0, _MOST * item.scale, affine, entry.dtype, "levels")
     return graph, found
 
 
 class _Rewrite:
-    """Puts what makes levels, times `scale`, of an input in front of the layers that read it."""
+    """Puts what makes levels (times their scale) of an input in front of those that read it."""
 
-    def __init__(self, graph: Graph, name: str, levels: Levels, scale: float) -> None:
+    def __init__(self, graph: Graph, name: str, levels: Levels) -> None:
         self.graph = graph
         self.name = name
-        self.gain = scale / levels.step
-        self.shift = scale * levels.zero
+        self.gain, self.shift = levels.gain, levels.shift
         self.values: dict[str, Value] = dict(graph.values)
         self.nodes: list[Node] = []
         self.titles = {node.name for node in graph.nodes}

@@ -36,6 +36,10 @@ def equalized(
         channels = {name: entry.channels for name, entry in found.statistics.items()}
         extremes = {n: (c.low, c.high) for n, c in channels.items() if c is not None}
         result.levels = find_levels(graph, settings, found.kept, extremes)
+        result.readers = {
+            name: [node.name for node in graph.consumers[name]]
+            for name in (*factored.twins, *result.levels)
+        }
     return result, statistics
 
 
