@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import octavo
-from bench.accuracy import SHARED, SUITE
+from bench import accuracy, tiny
+from bench.accuracy import SHARED
 from octavo.quantization.recipe import Recipe
 
 F32 = NDArray[np.float32]
@@ -49,6 +52,26 @@ class Row:
     file: str
 
 
+def _tiny(name: str) -> tuple[F32, NDArray[np.int64], F32]:
+    """(images, labels, calibration images) of a network of MLPerf Tiny."""
+    samples = tiny.SUITE[name][2]()
+    assert samples.labels is not None
+    return samples.inputs, samples.labels, samples.calibration
+
+
+def _networks() -> dict[str, tuple[Path, Callable[[], tuple[F32, NDArray[np.int64], F32]]]]:
+    """Name -> (float model, its data)."""
+    models = SHARED / "models"
+    found = {name: (models / "float" / f, data) for name, (f, data) in accuracy.SUITE.items()}
+    for name in ("resnet8", "kws"):
+        file = models / "mlperf_tiny" / f"{tiny.SUITE[name][0]}.tflite"
+        found[name] = (file, partial(_tiny, name))
+    return found
+
+
+NETWORKS = _networks()
+
+
 def _batches(images: F32) -> list[F32]:
     return [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
 
@@ -60,12 +83,12 @@ def _logits(model: octavo.Model, images: F32) -> F32:
 
 
 def _search(name: str, arguments: argparse.Namespace, folder: Path) -> list[Row]:
-    file, data = SUITE[name]
+    file, data = NETWORKS[name]
     images, labels, calibration = data()
     seen = np.ascontiguousarray(images[0::2][: arguments.samples])
     unseen = np.ascontiguousarray(images[1::2][:_HELD_OUT])
     right = labels[1::2][:_HELD_OUT]
-    model = octavo.load(SHARED / "models" / "float" / file)
+    model = octavo.load(file)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         task = bar.add_task(name)
@@ -163,7 +186,7 @@ def _show(rows: list[Row], times: dict[str, float]) -> None:
 def main() -> int:
     """Prints the table; exit code 2 when nothing could run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", help=f"comma-separated models of {', '.join(SUITE)}")
+    parser.add_argument("--only", help=f"comma-separated models of {', '.join(NETWORKS)}")
     parser.add_argument("--trials", type=int, default=80)
     parser.add_argument("--precision", action="append", help="what layers may be (repeat)")
     parser.add_argument("--samples", type=int, default=128, help="to search on (default 128)")
@@ -174,16 +197,15 @@ def main() -> int:
     arguments = parser.parse_args()
     folder = Path(arguments.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = arguments.only.split(",") if arguments.only else list(SUITE)
+    wanted = arguments.only.split(",") if arguments.only else list(NETWORKS)
     rows: list[Row] = []
     for name in wanted:
         kept = folder / f"{name}-rows.json"
         if arguments.time is not None:
             rows += [Row(**row) for row in json.loads(kept.read_text())] if kept.is_file() else []
-        elif not (SHARED / "models" / "float" / SUITE[name][0]).is_file():
-            Console(stderr=True).print(
-                f"NOT RUN {name}: {SUITE[name][0]} is not under OCTAVO_SHARED"
-            )
+        elif not NETWORKS[name][0].is_file():
+            file = NETWORKS[name][0].name
+            Console(stderr=True).print(f"NOT RUN {name}: {file} is not under OCTAVO_SHARED")
         else:
             found = _search(name, arguments, folder)
             kept.write_text(json.dumps([asdict(row) for row in found], indent=2))
