@@ -86,7 +86,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keeps the calibration, to go on after a kill (default: OUTPUT.calibration)",
     )
     parser.add_argument("--no-checkpoint", action="store_true", help="keep nothing")
-    parser.add_argument("--recipe", metavar="FILE", help="what to quantize how (JSON)")
+    parser.add_argument(
+        "--recipe", metavar="FILE", help='what to quantize how (JSON), or "encoder"'
+    )
     parser.add_argument("--ranges", choices=METHODS, help="range method (default: the recipe's)")
     parser.add_argument(
         "--exclude",
