@@ -137,6 +137,24 @@ def test_a_later_sample_off_the_grid_counts():
     assert "gain" not in node.attrs
 
 
+def test_a_blank_first_sample_hides_no_levels():
+    pixels = pictures(40, (9, 8))
+    pixels[0] = 255
+    node, _ = first_step(octavo.quantize(planes_net(), normalized(pixels)))
+    assert "gain" in node.attrs
+
+
+@pytest.mark.parametrize("pads", [(0, 0, 0, 0), (1, 1, 1, 1)])
+def test_levels_far_from_zero_need_a_layer_without_padding(pads):
+    """256 levels from 2 to 3: the border's 0 is none of them."""
+    x = normalized(pictures(40, (9, 8))) / 5 + 2.5
+    quantized = octavo.quantize(planes_net(pads), x)
+    node, _ = first_step(quantized)
+    assert ("gain" in node.attrs) == (not any(pads))
+    (want,), (got,) = (tuple(m.compile().run(x).values()) for m in (planes_net(pads), quantized))
+    assert 10 * np.log10(np.square(want).sum() / np.square(want - got).sum()) > 30
+
+
 def test_only_in_front_of_8_bit_convolutions():
     x = normalized(pictures(20, (9, 8)))
     for settings in (Settings(precision="int16"), Settings(symmetric=True)):

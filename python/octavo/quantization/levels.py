@@ -117,11 +117,12 @@ def _grid(values: F64) -> tuple[float, float] | None:
 
 def _channel(samples: Sequence[Array], low: float, high: float) -> tuple[float, float] | None:
     """(step, zero) of a channel whose values the samples show and low to high bound."""
-    first = _grid(np.unique(samples[0]).astype(np.float64))
-    if first is None:
-        return None
-    seen = np.unique(np.concatenate([np.unique(x) for x in samples])).astype(np.float64)
-    found = _grid(seen)
+    seen = np.zeros(0, np.float32)
+    for x in samples:
+        seen = np.union1d(seen, x)
+        if seen.size > _MOST + 1:  # after one sample, where there is no grid
+            return None
+    found = _grid(seen.astype(np.float64))
     if found is None:
         return None
     step, start = found
@@ -177,7 +178,8 @@ def find_levels(
     found: dict[str, Levels] = {}
     for source in graph.inputs if samples else ():
         pixels = _pixels(graph, source)
-        if pixels is None or not _readers(graph, pixels[0], settings) or pixels[0] not in extremes:
+        readers = [] if pixels is None else _readers(graph, pixels[0], settings)
+        if pixels is None or not readers or pixels[0] not in extremes:
             continue
         name, axis = pixels
         low, high = extremes[name]
@@ -188,9 +190,12 @@ def find_levels(
             if channel is None:
                 break
             channels.append(channel)
-        if len(channels) == len(low) > 0:
-            step, zero = np.array(channels, np.float64).T
-            found[name] = Levels(step, zero)
+        if len(channels) < len(low) or not channels:
+            continue
+        step, zero = np.array(channels, np.float64).T
+        inside = bool(np.all((zero > -0.5) & (zero < _MOST + 0.5)))
+        if inside or not any(int(pad) for pad in readers[0].attrs.get("pads", ())):
+            found[name] = Levels(step, zero)  # else the border, a 0, would be no level
     return found
 
 
