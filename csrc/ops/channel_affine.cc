@@ -10,7 +10,8 @@ ChannelAffine::ChannelAffine(const StepView& step) {
   }
   channels_ = y.dims[y.rank - 1];
   for (int d = 0; d < y.rank - 1; ++d) {
-    if (y.dims[d] > 1 && y.strides[d] % channels_ != 0) {
+    // offsets tell channels, so none may be negative
+    if (y.dims[d] > 1 && (y.strides[d] < 0 || y.strides[d] % channels_ != 0)) {
       step.fail(ErrorCode::kFormat, "stride %lld of axis %d does not go over whole channels",
                 static_cast<long long>(y.strides[d]), d);
     }

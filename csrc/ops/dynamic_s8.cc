@@ -123,9 +123,7 @@ class DynamicDepthwise final : public Op {
     args.rows = tile.pixels;
     args.n = tile.n;
     args.x_scale = x_scale;  // the zero point is off already
-    args.weight_sums = channels_.weight_sums.data() + tile.channel;
-    args.weight_scales = channels_.scales.data() + tile.channel;
-    args.bias = channels_.bias.data() + tile.channel;
+    channels_.set(&args, tile.channel);
     args.lo = lo_;
     args.hi = hi_;
     kernels_.scale_sums(args);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // A linear layer on 8-bit activations whose sums become real numbers, not stored ones.
-#include "base/checked.h"
 #include "kernels/stored.h"
 #include "ops/gemm_f32.h"
 #include "ops/row_loops.h"

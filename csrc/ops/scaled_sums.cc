@@ -40,9 +40,7 @@ void ScaledSums::take(const SumTile& tile) const noexcept {
     args.n = tile.n;
     args.zero_point = scales_[unit].zero_point - kStoredOffset;
     args.x_scale = scales_[unit].scale;
-    args.weight_sums = channels_.weight_sums.data() + tile.channel;
-    args.weight_scales = channels_.scales.data() + tile.channel;
-    args.bias = channels_.bias.data() + tile.channel;
+    channels_.set(&args, tile.channel);
     args.lo = lo_;
     args.hi = hi_;
     kernels_.scale_sums(args);

@@ -11,6 +11,13 @@ namespace octavo {
 struct ScaledChannels {
   std::vector<int32_t> weight_sums;
   std::vector<float> scales, bias;
+
+  // For kernels that begin at a channel.
+  void set(ScaleSumsArgs* args, int64_t channel) const {
+    args->weight_sums = weight_sums.data() + channel;
+    args->weight_scales = scales.data() + channel;
+    args->bias = bias.data() + channel;
+  }
 };
 
 // Constants 1 and 2 of the step: bias and weight scales, f32[n]. `k` weights per channel.

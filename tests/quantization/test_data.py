@@ -262,3 +262,16 @@ def test_memory_does_not_grow_with_the_data() -> None:
     octavo.quantize(net(), batches(), recipe=octavo.Recipe(optimization_samples=4))
     assert len(sizes) == 40
     assert max(sizes[10:]) - sizes[10] < 5e6  # of 8 MB that came by
+
+
+@pytest.mark.parametrize("offset, value, why", [(0, 1, "encrypted"), (2, 99, "compression")])
+def test_archives_that_cannot_be_unpacked(tmp_path, offset, value, why):
+    """An encrypted member, and a compression method that nobody knows."""
+    path = tmp_path / "x.npz"
+    np.savez(path, x=np.zeros((2, 6, 5, 3), np.float32))
+    data = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(signature) + flags + offset] = value
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match=f"x.npz.*{why}"):
+        list(open_data(net().source, path))

@@ -287,6 +287,9 @@ def adjusting(dims, consts, *, dtype="u8", strides=None):
     x, y = b.input("x", "f32", dims), b.tensor("y", dtype, dims)
     if strides is not None:
         b.tensors[y]["strides"][: len(strides)] = strides
+        b.tensors[y]["offset"] += sum(
+            -s * (d - 1) for s, d in zip(strides, dims, strict=True) if s < 0
+        )
     b.step("quantize", [x], [y], consts=consts)
     return b
 
@@ -301,6 +304,7 @@ def adjusting(dims, consts, *, dtype="u8", strides=None):
         ([np.ones(4, np.float32)] * 2, "s16", None, "for 8 bits"),
         ([np.ones(4, np.float32)] * 2, "u8", [64, 20, 5, 1], "stride 20 of axis 1|of axis 2"),
         ([np.ones(4, np.float32)] * 2, "u8", [64, 24, 8, 2], "dense last"),
+        ([np.ones(4, np.float32)] * 2, "u8", [24, 12, -4, 1], "stride -4 of axis 2"),
     ],
 )
 def test_quantize_factors(consts, dtype, strides, message):

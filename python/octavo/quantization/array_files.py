@@ -121,7 +121,7 @@ def open_arrays(path: Path) -> dict[str, ArrayStream]:
             )
             for name in names
         }
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, OSError, RuntimeError) as error:  # encrypted, unknown compression
         raise FormatError(f"'{path}' is not a NumPy file (.npz): {error}") from error
 
 
