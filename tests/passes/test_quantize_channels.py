@@ -100,8 +100,29 @@ def in_16_bits(s):
     return [s.q(adjusted(s, s.input(1, 3, 4, 4), *factors(s, 3, 1, 1)), 1e-4, 0, "s16")]
 
 
+def an_infinite_gain(s):
+    ends, (_, shift) = (0, 0, 1, 1), factors(s, 3, 1, 1)
+    gain = s.const(np.float32([1, np.inf, 1]).reshape(3, 1, 1))
+    y = s.op("Pad", s.input(1, 3, 4, 4), begin=ends, end=ends, value=0.0)
+    return [s.q(adjusted(s, y, gain, shift), 0.1, 9)]
+
+
+def a_broadcast_input(s):
+    gain, shift = factors(s, 1, 3, 4, 4)[0], factors(s, 3, 1, 1)[1]
+    return [s.q(adjusted(s, s.input(4), gain, shift), 0.1, 9)]
+
+
 @pytest.mark.parametrize(
-    "case", [not_at_the_input, an_activation, another_border, read_elsewhere, in_16_bits]
+    "case",
+    [
+        an_infinite_gain,
+        a_broadcast_input,
+        not_at_the_input,
+        an_activation,
+        another_border,
+        read_elsewhere,
+        in_16_bits,
+    ],
 )
 def test_left_alone(case, sketch):
     s = sketch()
@@ -113,6 +134,12 @@ def test_left_alone(case, sketch):
 def test_left_alone_where_channels_do_not_come_last(sketch):
     s = sketch()
     graph = s.graph(*along_the_width(s))
+    assert [node.op for node in quantize_channels(graph).nodes] == ["Mul", "Add", "QuantizeLinear"]
+
+
+def test_single_numbers(sketch):
+    s = sketch()
+    graph = s.graph(s.q(adjusted(s, s.input(), *factors(s)), 0.1, 9))
     assert [node.op for node in quantize_channels(graph).nodes] == ["Mul", "Add", "QuantizeLinear"]
 
 

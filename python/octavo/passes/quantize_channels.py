@@ -112,6 +112,8 @@ def _match(e: Editor, quantize_node: Node, behind: Node | None) -> _Match | None
     if pad is not None:
         if np.any(np.asarray(pad.attrs.get("value", 0.0)) != 0.0):
             return None
+        if not np.isfinite(factors[1]).all():  # 0 times it is no 0
+            return None
         name = pad.inputs[0]
     if name not in e.graph.inputs and (pad is not None or perm != tuple(range(rank))):
         return None  # in between, bytes are cheaper to move than floats
@@ -126,9 +128,11 @@ def _operands(e: Editor, node: Node, perm: Sequence[int]) -> tuple[str, NDArray[
         value, x = e.values[node.inputs[place]], e.values[node.inputs[1 - place]]
         if value.data is None or value.dtype != "f32" or x.data is not None:
             continue
+        if not perm or e.values[node.outputs[0]].shape != x.shape:
+            continue  # a single number, or one that is broadcast to the constant
         channels = x.shape[perm[-1]]
         wide = (*(1,) * (len(x.shape) - len(value.shape)), *value.shape)
         wanted = tuple(channels if axis == perm[-1] else 1 for axis in range(len(x.shape)))
-        if wide == wanted and e.values[node.outputs[0]].shape == x.shape:
+        if wide == wanted:
             return x.name, np.float32(value.data).reshape(-1)
     return None
