@@ -99,8 +99,11 @@ def _logits(model: octavo.Model, images: F32, threads: int, title: str, console:
     return np.concatenate(rows).reshape(len(images), -1)
 
 
-def evaluate(name: str, ranges: tuple[str, ...], threads: int, console: Console) -> list[Result]:
-    """Float once, then int8 for each range method ("recipe": the default recipe as it is)."""
+def evaluate(
+    name: str, ranges: tuple[str, ...], recipe: str | None, threads: int, console: Console
+) -> list[Result]:
+    """Float once, then int8 for each range method ("recipe": the recipe's own; the default recipe
+    unless a file is given)."""
     file, data = SUITE[name]
     images, labels, calibration = data()
     model = octavo.load(SHARED / "models" / "float" / file)
@@ -108,7 +111,7 @@ def evaluate(name: str, ranges: tuple[str, ...], threads: int, console: Console)
     results = []
     for method in ranges:
         chosen = None if method == "recipe" else method
-        quantized = octavo.quantize(model, _batches(calibration), ranges=chosen)
+        quantized = octavo.quantize(model, _batches(calibration), recipe=recipe, ranges=chosen)
         got = _logits(quantized, images, threads, f"{name} int8 {method}", console)
         noise = float(np.square(got - expected, dtype=np.float64).sum())
         signal = float(np.square(expected, dtype=np.float64).sum())
@@ -136,6 +139,7 @@ def main() -> int:
         default="recipe",
         help=f"recipe (the default settings), or comma-separated methods of {', '.join(METHODS)}",
     )
+    parser.add_argument("--recipe", metavar="FILE", help="instead of the default recipe")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", metavar="FILE", help="write the results to FILE")
     arguments = parser.parse_args()
@@ -145,7 +149,8 @@ def main() -> int:
         if not (SHARED / "models" / "float" / SUITE[name][0]).is_file():
             console.print(f"NOT RUN {name}: {SUITE[name][0]} is not under OCTAVO_SHARED")
             continue
-        results += evaluate(name, tuple(arguments.ranges.split(",")), arguments.threads, console)
+        ranges = tuple(arguments.ranges.split(","))
+        results += evaluate(name, ranges, arguments.recipe, arguments.threads, console)
     table = Table(title="Post-training quantization, u8 activations, s8 per-channel weights")
     for column in ("model", "ranges", "float top-1", "int8 top-1", "agreement", "SQNR dB"):
         table.add_column(column, justify="left" if column in ("model", "ranges") else "right")
