@@ -12,7 +12,7 @@ from small_nets import images
 from test_sensitivity import net  # noqa: F401 (a fixture)
 
 import octavo
-from octavo.analysis import search_latency, trials
+from octavo.analysis import search_latency, search_model, trials
 from octavo.analysis.search_evolution import children
 from octavo.analysis.search_result import Candidate, Limits, choose
 from octavo.analysis.search_space import Choice, Space
@@ -28,14 +28,27 @@ DATA, OTHER = [images(16, 1)], [images(24, 2)]
 @pytest.fixture(autouse=True, scope="module")
 def calm_clock():
     """Latency by a model, so that what is chosen does not depend on the machine: a millisecond per
-    float step, a tenth per other."""
+    float step, a tenth per other, a microsecond per conversion."""
+
+    def cost(precision: str) -> float:
+        return 1.0 if precision == "float32" else 0.1
 
     def times(self, model: Model, seconds: float = 0.0) -> tuple[float, float]:
-        precisions = [kernel.precision for kernel in model.compile().kernels()]
-        return sum(1.0 if p == "float32" else 0.1 for p in precisions), 1.0
+        return sum(cost(kernel.precision) for kernel in model.compile().kernels()), 1.0
+
+    def layer_us(models, sample, threads):
+        return {
+            precision: {k.node: 1e3 * cost(k.precision) for k in model.compile().kernels()}
+            for precision, model in models.items()
+        }
+
+    def conversion_us(sizes, threads):
+        return dict.fromkeys(sizes, (1.0, 1.0))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search_latency.Stopwatch, "times", times)
+        patch.setattr(search_model, "layer_us", layer_us)
+        patch.setattr(search_model, "conversion_us", conversion_us)
         yield
 
 
@@ -75,6 +88,25 @@ def test_measured_figures_are_those_of_the_recipe(found, net):  # noqa: F811
     for candidate in (found.best, found.pareto[-1]):
         bench = Bench(problem)
         assert bench.score(bench.quantize(candidate.recipe)) == candidate.score
+
+
+def test_trials_in_threads_do_not_get_each_others_models(net):  # noqa: F811
+    class Raced(Bench):
+        """Between any two looks at the last model, another thread has replaced it."""
+
+        @property
+        def _last(self):
+            self.looks += 1
+            return self.asked if self.looks % 2 else ("another", net)
+
+        @_last.setter
+        def _last(self, _):
+            self.looks = 0
+
+    bench = Raced(problem_of(net, DATA, OTHER, None, "sqnr"))
+    own = octavo.quantize(net, DATA)
+    bench.asked = (trials.trial_key(Recipe()), own)
+    assert bench.quantize(Recipe()) is own
 
 
 def test_an_interrupted_search_goes_on_and_ends_the_same(found, net, tmp_path, monkeypatch):  # noqa: F811

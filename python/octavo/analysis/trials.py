@@ -80,8 +80,9 @@ class Bench:
         """The network by a recipe. Statistics are collected once for all recipes that keep the
         same samples."""
         title = trial_key(recipe)
-        if self._last is not None and self._last[0] == title:
-            return self._last[1]  # what was just scored is timed next
+        last = self._last  # read once: another thread may replace it
+        if last is not None and last[0] == title:
+            return last[1]  # what was just scored is timed next
         key = (recipe.optimization_samples, recipe.seed)
         with self._lock:
             if key not in self._calibrations:
