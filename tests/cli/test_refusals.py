@@ -217,6 +217,26 @@ def test_interrupt_in_the_process(octavo_cli, int8_plan, monkeypatch):
     assert result.err == "octavo: interrupted\n"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="NOT RUN: POSIX signals")
+def test_an_interrupt_inside_exec_gives_the_same_exit_code(int8_plan, cli_environment, tmp_path):
+    code = f"""
+import sys
+from octavo.cli import main, run_command
+
+run_command.load = lambda *_, **__: exec("raise KeyboardInterrupt")
+sys.exit(main(["run", {str(int8_plan)!r}]))
+"""
+    (tmp_path / "interrupted.py").write_text(code)
+    result = subprocess.run(
+        [sys.executable, "-m", "interrupted"],  # with -c CPython does not do what is worked around
+        capture_output=True,
+        text=True,
+        env=cli_environment,
+        cwd=tmp_path,
+    )
+    assert (result.returncode, result.stderr) == (130, "octavo: interrupted\n")
+
+
 def _wait_until_running(process, cpu_seconds=0.2, timeout=60):
     """Until `process` has loaded the kernels and computed for `cpu_seconds` after that. Not a fixed
     wait: a busy machine can take seconds to start an interpreter."""

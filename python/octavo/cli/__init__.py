@@ -67,6 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"octavo: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
+        # CPython remembers an interrupt that passed through `exec`, as it does in the middle of an
+        # import with dataclasses, and would end the process by SIGINT whatever is returned here.
+        # Running code anew makes it forget.
+        exec("")
         hint = f": {stop}" if str(stop) else ""
         print(f"octavo: interrupted{hint}", file=sys.stderr)
         return 130
