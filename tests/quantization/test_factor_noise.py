@@ -163,3 +163,35 @@ def test_the_slope_is_that_of_the_error_where_no_maximum_is_shared() -> None:
         up, down = noise(np.exp(x + step)), noise(np.exp(x - step))
         measured = (up - down) / 2e-4 / noise(np.exp(x))
         assert slope[place] == pytest.approx(measured, abs=0.02), place
+
+
+def test_dead_channels_and_pruned_outputs_do_not_stop_the_descent() -> None:
+    rng = np.random.default_rng(7)
+    graph = _net(rng, kernel=3)
+    values = dict(graph.values)
+    for name, axis, rows in (("wy", 0, (0, 5)), ("wz", 0, (1, 2, 3)), ("wz", 3, (6,))):
+        data = values[name].data.copy()
+        np.moveaxis(data, axis, 0)[list(rows)] = 0.0
+        values[name] = constant(name, data)
+    graph = graph.with_(values=values)
+    ranges = _seen(_forward(graph, rng.standard_normal((40, 6, 6, K)), {}))
+    channels = Channels.of(graph)
+    noise = FactorNoise(graph, channels, ranges, _readers(graph))
+    ones = np.ones(channels.count)
+    with np.errstate(all="raise", under="ignore"):
+        found = descend(noise, ones, ones > 0.0, 4.0 * ones)
+    assert np.isfinite(found).all()
+    assert noise(found) < 0.9 * noise(ones)
+
+
+def test_large_layers_are_judged_by_some_of_their_outputs(monkeypatch) -> None:
+    rng = np.random.default_rng(8)
+    graph = _net(rng, kernel=3)
+    ranges = _seen(_forward(graph, rng.standard_normal((40, 6, 6, K)), {}))
+    channels = Channels.of(graph)
+    whole = FactorNoise(graph, channels, ranges, _readers(graph))
+    monkeypatch.setattr("octavo.quantization.factor_noise._MOST_WEIGHTS", 8 * C)
+    part = FactorNoise(graph, channels, ranges, _readers(graph))
+    gain = np.exp(rng.normal(0.0, 0.3, channels.count))
+    assert part(gain) != whole(gain)
+    assert part(gain) == pytest.approx(whole(gain), rel=0.1)

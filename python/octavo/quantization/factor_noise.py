@@ -26,7 +26,7 @@ __all__ = ["FactorNoise", "descend"]
 
 F64 = NDArray[np.float64]
 Ids = NDArray[np.int64]
-#: Weights that a slope is computed from; of larger layers, outputs at regular intervals.
+#: Weights that steps are computed from; of larger layers, outputs at regular intervals.
 _MOST_WEIGHTS = 1 << 20
 _STEPS, _RATE = 60, 0.08
 
@@ -42,8 +42,8 @@ class _Rounded:
 
 @dataclass(frozen=True)
 class _Read:
-    """A layer's weights: largest magnitudes [O, C], the inputs' mean squares [C], and the factor
-    that makes of (Σ_o step_o²) (Σ_c power_c) a share of the output's power."""
+    """A layer's weights: largest magnitudes [outputs, C], the inputs' mean squares [C], and the
+    factor that makes of (Σ_o step_o²) (Σ_c power_c) a share of the output's power."""
 
     ids: Ids
     most: F64
@@ -58,7 +58,7 @@ def _soft_max(x: F64) -> tuple[F64, F64]:
     z = x / top
     for _ in range(4):
         z *= z
-    total = z.sum(axis=-1, keepdims=True)
+    total = np.maximum(z.sum(axis=-1, keepdims=True), 1.0)  # less only where all are zero
     return (top * total ** (1.0 / 16.0))[..., 0], z / total
 
 
@@ -77,16 +77,18 @@ class FactorNoise:
         effects: dict[str, F64] = {}
         for node in readers:
             name = node.inputs[0]
-            w = np.asarray(graph.values[node.inputs[1]].data, np.float64)
+            w = np.asarray(graph.values[node.inputs[1]].data)
             power = np.maximum(ranges[name].square, 1e-30)
             depthwise = reads_depthwise(graph, node)
             w = w.reshape(len(power) if depthwise else len(w), -1, w.shape[-1])
-            effect = np.square(w).sum(axis=(1, 2) if depthwise else (0, 1))
+            kept = "otc,otc->o" if depthwise else "otc,otc->c"
+            effect = np.einsum(kept, w, w, dtype=np.float64, casting="safe")
             signal = max(float((effect * power).sum()), 1e-30)
             effects[name] = effects.get(name, 0.0) + effect / signal
             if not depthwise:  # there each channel has weights, and so steps, of its own
-                share = w.shape[1] / (12.0 * 127.0**2 * signal)
-                most = np.abs(w).max(axis=1)
+                stride = max(1, w.shape[0] * w.shape[2] // _MOST_WEIGHTS)
+                share = stride * w.shape[1] / (12.0 * 127.0**2 * signal)
+                most = np.abs(w[::stride]).max(axis=1).astype(np.float64)
                 self._read.append(_Read(channels.ids[name], most, power, share))
         for node in reversed(graph.nodes):  # what a residual sum reads, the readers behind it see
             if node.op == "Add" and node.outputs[0] in effects:
@@ -123,9 +125,8 @@ class FactorNoise:
             total += error
         for layer in self._read:
             g = gain[layer.ids]
-            stride = -(-layer.most.size // _MOST_WEIGHTS)
-            steps, share = _soft_max(layer.most[::stride] / g)
-            squares, power = stride * layer.factor * steps**2, layer.power * g**2
+            steps, share = _soft_max(layer.most / g)
+            squares, power = layer.factor * steps**2, layer.power * g**2
             error = float(squares.sum()) * float(power.sum())
             behind = float(squares.sum()) * power - float(power.sum()) * (squares @ share)
             np.add.at(found, layer.ids, 2.0 * behind)
