@@ -111,14 +111,17 @@ class _Scaler:
         weight = self._weight_shares(readers)[members]
         best = self.gain
         least = before = noise(best)
+
+        def tried(trial: F64) -> None:
+            nonlocal best, least
+            error = noise(trial)
+            if error < least:
+                best, least = trial, error
+
         for alpha in alphas:
-            trial = self._smoothed(members, alpha, weight)
-            if noise(trial) < least:
-                best, least = trial, noise(trial)
+            tried(self._smoothed(members, alpha, weight))
         if descent:
-            trial = self._descended(members, noise, best)
-            if noise(trial) < least:
-                best, least = trial, noise(trial)
+            tried(self._descended(members, noise, best))
         if least < _WORTH * before:
             self.gain = best
 
